@@ -1,0 +1,1 @@
+//! What an agent is trying to do, in the words of the Gate contract.

@@ -1,0 +1,1 @@
+//! Every decision of a run in the order it was made: hash-chained lines with signed checkpoints.

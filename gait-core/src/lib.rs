@@ -1,0 +1,21 @@
+//! The portable core of gait: what an agent tried to do ([`intent`]), what the policy says about it
+//! ([`policy`]), the signed record of that verdict ([`trace`]) and the run as one file ([`runpack`]).
+//!
+//! Nothing in here makes a syscall of its own choosing: time, keys and files come in as arguments,
+//! and nothing prints. So the same code verifies a run on any machine.
+#![forbid(unsafe_code)]
+
+pub mod canonical;
+pub mod digest;
+pub mod guarded;
+pub mod intent;
+pub mod journal;
+pub mod json;
+pub mod name;
+pub mod policy;
+pub mod regress;
+pub mod runpack;
+pub mod scout;
+pub mod signature;
+pub mod time;
+pub mod trace;

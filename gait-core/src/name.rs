@@ -1,0 +1,1 @@
+//! Kernel names are bytes, intents are Unicode: the total, injective map between the two.

@@ -1,0 +1,1 @@
+//! The policy compiled for one run: automata over path bytes that give the evaluator's verdict.

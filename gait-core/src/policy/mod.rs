@@ -1,0 +1,2 @@
+//! The Gate policy: parse, normalise, digest, evaluate, compile.
+pub mod compile;

@@ -1,0 +1,1 @@
+//! Runpacks as regression fixtures: graders, candidates, JUnit.

@@ -1,0 +1,1 @@
+//! The run as one verifiable file: container, records, read, write, verify, replay, diff, reduce.

@@ -1,0 +1,1 @@
+//! The signed record of one verdict.

@@ -1,0 +1,1 @@
+//! The one translation from an event to a Gate intent.

@@ -1,0 +1,1 @@
+//! The layers that hold whatever the engine does: descriptors, environment, Landlock, seccomp.

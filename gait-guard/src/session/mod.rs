@@ -1,0 +1,47 @@
+//! Decides and records each action of one run.
+
+use rustix::io::Errno;
+
+use crate::event::{Action, Actor};
+
+/// What an engine must do with an action that was decided and recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// Let it happen: its record is in the journal.
+    Allow,
+    /// Refuse it with this error: so is the record of that.
+    Deny(Errno),
+}
+
+/// Denials that no policy can lift (`guard_floor_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Floor {
+    /// Aimed at the guard: its memory, signals, journal, keys, policy file.
+    GuardAccess,
+    /// Aimed at a process that is not of the agent's tree.
+    Outsider,
+    /// Would gain privilege or change what the boundary means.
+    Privilege,
+    /// Uses an ABI, socket family or call that nothing mediates.
+    Unmediated,
+    /// The target could not be resolved to an object.
+    Unresolved,
+    /// The caller's memory could not be read, so nothing could be judged.
+    Unreadable,
+}
+
+/// The seam between an engine and the run it serves: every engine decides through this.
+///
+/// Both calls write the record before they return, so an engine that acts only on their return
+/// value can't let anything through unrecorded. They don't fail: where the record can't be kept
+/// they deny and end the run.
+pub trait Judge: Send + Sync {
+    /// Decides `action` by the floor and the policy.
+    fn judge(&self, actor: Actor, action: &Action<'_>) -> Ruling;
+
+    /// Records a denial that was decided without the policy. With `--simulate` the floor still holds.
+    fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno;
+
+    /// Records that an exec which was judged has happened: what the process now runs.
+    fn executed(&self, actor: Actor, file: &[u8], argv: &[Vec<u8>]);
+}

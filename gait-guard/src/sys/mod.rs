@@ -1,0 +1,1 @@
+//! Every call to the kernel that has no safe wrapper elsewhere: one operation per unsafe block, behind safe signatures.
