@@ -1,0 +1,138 @@
+//! Rules about the code of this workspace that neither the compiler nor clippy knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Longest file that is still about one noun.
+const LINES_AT_MOST: usize = 800;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+}
+
+/// Every committed or new Rust file, with its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "--", "*.rs"])
+        .current_dir(root())
+        .output()
+        .expect("git is installed");
+    assert!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
+    let names = String::from_utf8(listed.stdout).expect("our file names are UTF-8");
+    let files: Vec<_> = names
+        .lines()
+        .filter_map(|name| Some((PathBuf::from(name), std::fs::read_to_string(root().join(name)).ok()?)))
+        .collect();
+    assert!(files.len() > 10, "git ls-files found only {} files", files.len());
+    files
+}
+
+/// `name -> names of the workspace members that it is built or tested with`.
+fn edges() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("a list of packages");
+    let text = |value: &serde_json::Value| value.as_str().expect("a string").to_owned();
+    let ours: BTreeSet<String> = packages.iter().map(|package| text(&package["name"])).collect();
+    packages
+        .iter()
+        .map(|package| {
+            let needs = package["dependencies"].as_array().expect("a list of dependencies");
+            let needs = needs.iter().map(|needed| text(&needed["name"])).filter(|name| ours.contains(name));
+            (text(&package["name"]), needs.collect())
+        })
+        .collect()
+}
+
+/// DESIGN section 3. `gait-core` depends on none of ours, so that a runpack can be verified anywhere; the suites
+/// and tools know the product by its binary only.
+fn allowed_edge(from: &str, to: &str) -> bool {
+    matches!(
+        (from, to),
+        ("gait-cli", "gait-guard" | "gait-core")
+            | ("gait-guard", "gait-core" | "gait-ebpf")
+            | ("kernel-suite", "attack")
+    )
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let edges = edges();
+    for needed in ["gait-core", "gait-guard", "gait-cli"] {
+        assert!(edges.contains_key(needed), "`{needed}` is not in the workspace");
+    }
+    assert!(edges["gait-cli"].contains("gait-guard") && edges["gait-guard"].contains("gait-core"));
+    for (from, needs) in &edges {
+        for to in needs {
+            assert!(allowed_edge(from, to), "`{from}` must not depend on `{to}`");
+        }
+    }
+}
+
+#[test]
+fn an_edge_against_the_direction_is_not_allowed() {
+    assert!(!allowed_edge("gait-core", "gait-guard"));
+    assert!(!allowed_edge("gait-guard", "gait-cli"));
+    assert!(!allowed_edge("xtask", "gait-core"));
+}
+
+/// Whether a line of code uses the keyword, outside comments, strings and attributes.
+fn uses_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    let code = code.replace("\\\"", "");
+    let unquoted: String = code.split('"').step_by(2).collect();
+    unquoted.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == "unsafe")
+}
+
+#[test]
+fn unsafe_code_lives_in_the_sys_module_and_in_the_attack_program_only() {
+    for (file, text) in sources() {
+        let name = file.to_string_lossy();
+        let may = name.starts_with("gait-guard/src/sys/") || name.starts_with("tests/attack/");
+        for (number, line) in text.lines().enumerate() {
+            assert!(may || !uses_unsafe(line), "{name}:{}: unsafe code", number + 1);
+        }
+    }
+}
+
+#[test]
+fn the_search_for_unsafe_sees_code_and_not_words_about_it() {
+    assert!(uses_unsafe("    unsafe { libc::close(fd) };"));
+    assert!(uses_unsafe("pub unsafe fn raw()"));
+    assert!(!uses_unsafe("// unsafe"));
+    assert!(!uses_unsafe("#![forbid(unsafe_code)]"));
+    assert!(!uses_unsafe("assert!(ok, \"unsafe\");"));
+}
+
+#[test]
+fn the_portable_crates_forbid_unsafe_code() {
+    for file in ["gait-core/src/lib.rs", "gait-cli/src/main.rs"] {
+        let text = std::fs::read_to_string(root().join(file)).expect("a crate root");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{file} does not forbid unsafe code");
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_be_about_one_noun() {
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= LINES_AT_MOST, "{}: {lines} lines, at most {LINES_AT_MOST}", file.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_to_do_and_no_test_is_ignored() {
+    let markers = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore")];
+    for (file, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let found = markers.iter().find(|marker| line.contains(**marker));
+            assert!(found.is_none(), "{}:{}: {found:?}", file.display(), number + 1);
+        }
+    }
+}
