@@ -1,4 +1,20 @@
 //! The command line of gait: parse, dispatch, render.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod app;
+mod clock;
+mod eventlog;
+mod exit;
+mod failure;
+mod flags;
+mod help;
+mod render;
+mod verb;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    ExitCode::from(app::run(&args).code())
+}

@@ -7,11 +7,13 @@
 
 pub mod canonical;
 pub mod digest;
+pub mod file;
 pub mod guarded;
 pub mod intent;
 pub mod journal;
 pub mod json;
 pub mod name;
+pub mod platform;
 pub mod policy;
 pub mod regress;
 pub mod runpack;
@@ -19,3 +21,6 @@ pub mod scout;
 pub mod signature;
 pub mod time;
 pub mod trace;
+
+/// The `producer_version` of records whose producer says nothing else (contract, artifacts 3.1).
+pub const PRODUCER_VERSION: &str = "0.0.0-dev";

@@ -1,0 +1,176 @@
+//! From a command line to an answer: find the verb, parse, run, render.
+
+use crate::eventlog::CallLog;
+use crate::exit::{Exit, Status};
+use crate::failure::Failure;
+use crate::flags::{self, FlagError, nearest};
+use crate::help;
+use crate::render::{self, Form, Outcome, Printed};
+use crate::verb::{Call, Group, Verb, verbs};
+use gait_core::digest::Sha256Hex;
+use std::ffi::{OsStr, OsString};
+
+/// What a command line asks for.
+#[derive(Debug)]
+enum Request<'a> {
+    /// `gait` and `gait version`.
+    Version,
+    /// One text and its exit code, the same in both forms.
+    Text(Exit, String),
+    /// The usage block for a word that no verb has; perhaps another was meant.
+    Unknown { usage: String, meant: Option<String> },
+    Verb(&'static Verb, &'a [OsString]),
+}
+
+/// Runs the command line `args` (without the program's name) and prints the answer.
+pub fn run(args: &[OsString]) -> Status {
+    let correlation_id = correlation_id(args);
+    let log = CallLog::start(args, &correlation_id);
+    let status = render::print(&printed(args, &correlation_id));
+    log.end(status);
+    status
+}
+
+fn printed(args: &[OsString], correlation_id: &str) -> Printed {
+    let plain = |exit: Exit, text: String| Printed { stdout: text, stderr: String::new(), status: exit.into() };
+    match request(args) {
+        Request::Version => plain(Exit::Ok, format!("gait {VERSION}\n")),
+        Request::Text(exit, text) => plain(exit, text),
+        Request::Unknown { usage, meant } => Printed {
+            stderr: meant.map(|meant| format!("hint: did you mean `gait {meant}`?\n")).unwrap_or_default(),
+            ..plain(Exit::InvalidInput, usage)
+        },
+        Request::Verb(verb, tokens) => {
+            let form = if flags::wants_json(verb.flags, verb.order, tokens) { Form::Json } else { Form::Text };
+            render::answer(form, verb.label, correlation_id, call(verb, tokens, form, correlation_id))
+        }
+    }
+}
+
+/// The version printed; builds for release set `GAIT_VERSION`.
+pub const VERSION: &str = match option_env!("GAIT_VERSION") {
+    Some(version) => version,
+    None => "0.0.0-dev",
+};
+
+fn request(args: &[OsString]) -> Request<'_> {
+    let Some((first, rest)) = args.split_first() else {
+        return Request::Version;
+    };
+    let explain = |line: &str| Request::Text(Exit::Ok, format!("{line}\n"));
+    match first.to_str() {
+        Some("version" | "--version" | "-v") if rest.iter().any(is_explain) => explain("Print the CLI version."),
+        Some("version" | "--version" | "-v") => Request::Version,
+        Some("--explain") => explain(help::EXPLAIN),
+        Some("--help" | "-h" | "help") => Request::Text(Exit::Ok, help::all()),
+        _ => match (find_verb(args), first.to_str().and_then(help::find_group)) {
+            (Some((verb, tokens)), _) => verb_request(verb, tokens),
+            (None, Some(group)) => group_request(group, rest),
+            (None, None) => Request::Unknown { usage: help::all(), meant: meant_command(first) },
+        },
+    }
+}
+
+fn is_explain(token: &OsString) -> bool {
+    token.to_str().is_some_and(|text| text.trim() == "--explain")
+}
+
+/// The verb with the longest path that `args` starts with, and the tokens after it.
+fn find_verb(args: &[OsString]) -> Option<(&'static Verb, &[OsString])> {
+    let matches = |verb: &&Verb| {
+        args.len() >= verb.path.len() && verb.path.iter().zip(args).all(|(word, token)| OsStr::new(word) == token)
+    };
+    let verb = verbs().filter(matches).max_by_key(|verb| verb.path.len())?;
+    Some((verb, args.get(verb.path.len()..)?))
+}
+
+fn verb_request<'a>(verb: &'static Verb, tokens: &'a [OsString]) -> Request<'a> {
+    if flags::wants_explain(verb.flags, verb.order, tokens) {
+        return Request::Text(Exit::Ok, format!("{}\n", verb.explain));
+    }
+    Request::Verb(verb, tokens)
+}
+
+fn group_request<'a>(group: &Group, rest: &'a [OsString]) -> Request<'a> {
+    let usage = help::group(group);
+    if rest.iter().any(is_explain) {
+        return Request::Text(Exit::Ok, format!("{}\n", group.explain));
+    }
+    match rest.first() {
+        Some(word) if word == "--help" || word == "-h" => Request::Text(Exit::Ok, usage),
+        Some(word) => {
+            let below = verbs().filter(|verb| verb.path.first() == Some(&group.word));
+            let meant = word.to_str().and_then(|word| nearest(word, below.filter_map(|verb| verb.path.get(1).copied())));
+            Request::Unknown { usage, meant: meant.map(|word| format!("{} {word}", group.word)) }
+        }
+        None => Request::Text(Exit::InvalidInput, usage),
+    }
+}
+
+fn meant_command(word: &OsStr) -> Option<String> {
+    let known = verbs().filter_map(|verb| verb.path.first().copied()).chain(["version"]);
+    nearest(word.to_str()?, known).map(str::to_string)
+}
+
+fn call(verb: &Verb, tokens: &[OsString], form: Form, correlation_id: &str) -> Result<Outcome, Failure> {
+    let args = flags::parse(verb.flags, verb.order, tokens).map_err(|error| flag_failure(verb, &error))?;
+    if args.help {
+        return Ok(Outcome::plain(Exit::Ok, help::page(verb)));
+    }
+    (verb.run)(&Call { args, form, correlation_id: correlation_id.to_string() })
+}
+
+fn flag_failure(verb: &Verb, error: &FlagError) -> Failure {
+    let failure = Failure::invalid(error);
+    let FlagError::Undefined { name } = error else {
+        return failure;
+    };
+    match nearest(name, verb.flags.iter().map(|flag| flag.name).chain(["help", "explain"])) {
+        Some(meant) => failure.with_hint(format!("did you mean `--{meant}`?")),
+        None => failure,
+    }
+}
+
+/// The name of this command line: the same words give the same id, at any time (contract, artifacts 2.7).
+fn correlation_id(args: &[OsString]) -> String {
+    let mut bytes = b"gait".to_vec();
+    for arg in args {
+        bytes.push(0x1f);
+        match arg.to_str() {
+            Some(text) => bytes.extend_from_slice(text.trim().as_bytes()),
+            None => bytes.extend_from_slice(arg.as_encoded_bytes()),
+        }
+    }
+    let mut id = Sha256Hex::of(&bytes).to_string();
+    id.truncate(24);
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verb::GROUPS;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_correlation_id_is_that_of_the_contract() {
+        assert_eq!(correlation_id(&words("verify run_demo --json")), "9a80f090e10ab939e59411c0");
+        assert_eq!(correlation_id(&words("demo")), "ba277de72095624233cacce7");
+    }
+
+    #[test]
+    fn every_group_has_its_own_word_and_every_verb_a_page() {
+        let mut groups: Vec<&str> = GROUPS.iter().map(|group| group.word).collect();
+        groups.dedup();
+        assert_eq!(groups.len(), GROUPS.len());
+        for verb in verbs() {
+            let page = help::page(verb);
+            for flag in verb.flags {
+                assert!(page.contains(&format!("--{}", flag.name)), "{:?} does not show --{}", verb.path, flag.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The flag grammar of every verb: one table, one parser, the exact words of the contract.
+//!
+//! Why not a crate: docs/decisions/0001-own-flag-parser.md.
+
+mod nearest;
+mod parse;
+
+pub use nearest::nearest;
+pub use parse::{Args, FlagError, parse, wants_explain, wants_json};
+
+/// One flag of a verb.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// The name without dashes.
+    pub name: &'static str,
+    pub takes: Takes,
+    /// One line for `--help`.
+    pub help: &'static str,
+    pub shown: Shown,
+}
+
+/// What follows a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing, or `=true`/`=false`.
+    Nothing,
+    /// A value; the string stands for it in the usage line, e.g. `<path>` or `standard|strict`.
+    Value(&'static str),
+}
+
+/// How a flag appears in the usage line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// `[--flag <v>]`
+    Optional,
+    /// `--flag <v>`
+    Required,
+    /// `[--flag <v>|--next <v>]`: only one of this and the next flag may be given.
+    OrNext,
+}
+
+impl Flag {
+    /// A flag without a value.
+    pub const fn switch(name: &'static str, help: &'static str) -> Self {
+        Flag { name, takes: Takes::Nothing, help, shown: Shown::Optional }
+    }
+
+    /// A flag with a value, for which `stands` stands in the usage line.
+    pub const fn value(name: &'static str, stands: &'static str, help: &'static str) -> Self {
+        Flag { name, takes: Takes::Value(stands), help, shown: Shown::Optional }
+    }
+
+    /// The same flag, shown as required. The verb itself checks that it is there.
+    pub const fn required(self) -> Self {
+        Flag { shown: Shown::Required, ..self }
+    }
+
+    /// The same flag, shown as an alternative to the one after it.
+    pub const fn or_next(self) -> Self {
+        Flag { shown: Shown::OrNext, ..self }
+    }
+}
+
+/// `--json`, which all verbs have.
+pub const JSON: Flag = Flag::switch("json", "print one line of JSON instead of text");
+
+/// `--public-key`, `--public-key-env`, `--private-key` and `--private-key-env` of commands that verify.
+pub const VERIFY_KEYS: [Flag; 4] = [
+    Flag::value("public-key", "<path>", "file with the public key (base64 of 32 bytes)"),
+    Flag::value("public-key-env", "<VAR>", "environment variable with the public key"),
+    Flag::value("private-key", "<path>", "file with the private key, whose public half verifies"),
+    Flag::value("private-key-env", "<VAR>", "environment variable with the private key"),
+];
+
+/// `--private-key` and `--private-key-env` of commands that sign.
+pub const SIGNING_KEYS: [Flag; 2] = [
+    Flag::value("private-key", "<path>", "file with the signing key (base64 of seed and public key)").or_next(),
+    Flag::value("private-key-env", "<VAR>", "environment variable with the signing key"),
+];
+
+/// Where flags may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Before, between and after positionals, up to `--`.
+    Interspersed,
+    /// Before the first positional only: what follows belongs to another program.
+    Leading,
+}

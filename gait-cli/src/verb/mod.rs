@@ -1,0 +1,114 @@
+//! The verbs: one file each, registered in [`VERBS`].
+//!
+//! To add a verb: write its file with a `pub static VERB: Verb`, add `mod` and one line to [`VERBS`]. Usage, help,
+//! dispatch, `--json` errors and event logs follow from that table; a verb that is not in it is an unknown command.
+
+use crate::failure::Failure;
+use crate::flags::{Args, Flag, Order};
+use crate::render::{Form, Outcome};
+use std::ffi::OsString;
+
+/// All verbs in the order of the usage block.
+static VERBS: &[&Verb] = &[];
+
+/// First words that have verbs below them, with the line of their own `--explain`.
+pub static GROUPS: &[Group] = &[
+    Group { word: "keys", explain: "Make, show and export the keys that sign runs on this machine." },
+    Group { word: "policy", explain: "Run deterministic policy validation workflows against intent fixtures." },
+    Group { word: "trace", explain: "Verify signed gate trace records for offline auditability." },
+    Group {
+        word: "regress",
+        explain: "Turn runpacks into deterministic regression fixtures and execute graders for CI-safe drift detection.",
+    },
+    Group {
+        word: "run",
+        explain: "Work with runpacks: record an artifact from normalized run data, replay deterministically in stub \
+                  mode, and diff runs with stable output.",
+    },
+    Group {
+        word: "scout",
+        explain: "Discover tool inventory coverage, compute policy coverage metrics, and diff snapshots \
+                  deterministically.",
+    },
+    Group {
+        word: "guard",
+        explain: "Build, verify, retain, and optionally encrypt evidence artifacts for audit and incident workflows.",
+    },
+    Group {
+        word: "incident",
+        explain: "Build an incident evidence pack from a runpack and a deterministic artifact time window.",
+    },
+];
+
+/// One verb: everything there is to know about it.
+#[derive(Debug)]
+pub struct Verb {
+    /// The words that call it, e.g. `["run", "diff"]`.
+    pub path: &'static [&'static str],
+    /// What stands before `error:` in text answers.
+    pub label: &'static str,
+    /// The one line of `--explain`.
+    pub explain: &'static str,
+    /// The positionals of the usage line, e.g. `<left> <right>`; the verb checks their number.
+    pub positionals: &'static str,
+    /// All flags but `--help` and `--explain`.
+    pub flags: &'static [Flag],
+    pub order: Order,
+    pub help: Help,
+    /// Paragraphs at the end of the help page.
+    pub notes: &'static [&'static str],
+    pub run: fn(&Call) -> Result<Outcome, Failure>,
+}
+
+/// What `--help` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Help {
+    /// Usage, explanation and all flags.
+    Page,
+    /// The usage block alone, where the contract's golden cases compare it line by line.
+    UsageOnly,
+}
+
+/// A first word that is no verb by itself.
+#[derive(Debug)]
+pub struct Group {
+    pub word: &'static str,
+    pub explain: &'static str,
+}
+
+/// One call of a verb.
+#[derive(Debug)]
+pub struct Call {
+    pub args: Args,
+    pub form: Form,
+    /// 24 hex characters that name this command line (contract, artifacts 2.7).
+    pub correlation_id: String,
+}
+
+impl Verb {
+    /// Positionals before the flags in the usage line.
+    pub fn positionals_first(&self) -> Option<&&'static str> {
+        Some(&self.positionals).filter(|words| self.order == Order::Interspersed && !words.is_empty())
+    }
+
+    /// Positionals after the flags, where they end them.
+    pub fn positionals_last(&self) -> Option<&&'static str> {
+        Some(&self.positionals).filter(|words| self.order == Order::Leading && !words.is_empty())
+    }
+}
+
+/// All verbs in the order of the usage block.
+pub fn verbs() -> impl Iterator<Item = &'static Verb> {
+    VERBS.iter().copied()
+}
+
+impl Call {
+    /// All positionals as text.
+    ///
+    /// # Errors
+    /// One of them is not UTF-8.
+    pub fn words(&self) -> Result<Vec<&str>, Failure> {
+        let not_text = |word: &OsString| Failure::invalid(format!("not valid UTF-8: {}", word.to_string_lossy()));
+        self.args.positionals.iter().map(|word| word.to_str().ok_or_else(|| not_text(word))).collect()
+    }
+}
