@@ -8,6 +8,7 @@ mod exit;
 mod failure;
 mod flags;
 mod help;
+mod keys;
 mod render;
 mod verb;
 

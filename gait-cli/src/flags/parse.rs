@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_spaced_value_of_any_flag_is_not_a_positional() {
         let args = parsed(&["--real", "--allow-tools", "tool.search", "run_demo", "--json"]).unwrap();
-        assert_eq!((args.text("allow-tools"), args.positionals), ("tool.search", tokens(&["run_demo"])));
+        assert_eq!((args.text("allow-tools"), &args.positionals), ("tool.search", &tokens(&["run_demo"])));
     }
 
     #[test]
