@@ -18,7 +18,10 @@ enum Request<'a> {
     /// One text and its exit code, the same in both forms.
     Text(Exit, String),
     /// The usage block for a word that no verb has; perhaps another was meant.
-    Unknown { usage: String, meant: Option<String> },
+    Unknown {
+        usage: String,
+        meant: Option<String>,
+    },
     Verb(&'static Verb, &'a [OsString]),
 }
 
@@ -100,7 +103,8 @@ fn group_request<'a>(group: &Group, rest: &'a [OsString]) -> Request<'a> {
         Some(word) if word == "--help" || word == "-h" => Request::Text(Exit::Ok, usage),
         Some(word) => {
             let below = verbs().filter(|verb| verb.path.first() == Some(&group.word));
-            let meant = word.to_str().and_then(|word| nearest(word, below.filter_map(|verb| verb.path.get(1).copied())));
+            let meant =
+                word.to_str().and_then(|word| nearest(word, below.filter_map(|verb| verb.path.get(1).copied())));
             Request::Unknown { usage, meant: meant.map(|word| format!("{} {word}", group.word)) }
         }
         None => Request::Text(Exit::InvalidInput, usage),

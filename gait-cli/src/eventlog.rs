@@ -66,8 +66,7 @@ struct Environment {
 impl CallLog {
     /// Logs the start of a call.
     pub fn start(args: &[OsString], correlation_id: &str) -> Self {
-        let log =
-            CallLog { command: label(args), correlation_id: correlation_id.to_string(), started: Instant::now() };
+        let log = CallLog { command: label(args), correlation_id: correlation_id.to_string(), started: Instant::now() };
         log.operational("start", Exit::Ok.into(), 0);
         log
     }

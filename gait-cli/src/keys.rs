@@ -56,9 +56,9 @@ impl Source<'_> {
             }
             Source::Variable(name) => {
                 let value = std::env::var_os(name).map(|value| value.to_string_lossy().trim().to_string());
-                value.filter(|text| !text.is_empty()).ok_or_else(|| {
-                    Failure::invalid(format!("{half} key env not set: {}", name.to_string_lossy()))
-                })
+                value
+                    .filter(|text| !text.is_empty())
+                    .ok_or_else(|| Failure::invalid(format!("{half} key env not set: {}", name.to_string_lossy())))
             }
         }
     }

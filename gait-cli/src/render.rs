@@ -58,9 +58,7 @@ pub struct Printed {
 /// The answer of a verb in the form asked for.
 pub fn answer(form: Form, label: &str, correlation_id: &str, result: Result<Outcome, Failure>) -> Printed {
     match (result, form) {
-        (Ok(outcome), Form::Text) => {
-            Printed { stdout: outcome.text, stderr: String::new(), status: outcome.status }
-        }
+        (Ok(outcome), Form::Text) => Printed { stdout: outcome.text, stderr: String::new(), status: outcome.status },
         (Ok(outcome), Form::Json) => json_line(outcome.fields, correlation_id, outcome.status),
         (Err(failure), Form::Text) => Printed {
             stdout: format!("{label} error: {}\n", failure.message),
@@ -102,9 +100,7 @@ fn json_line(fields: Option<Map<String, Value>>, correlation_id: &str, status: S
     });
     match line {
         Some(line) => Printed { stdout: line, stderr: String::new(), status },
-        None => {
-            Printed { stdout: ENCODE_FAILED.into(), stderr: String::new(), status: Exit::InvalidInput.into() }
-        }
+        None => Printed { stdout: ENCODE_FAILED.into(), stderr: String::new(), status: Exit::InvalidInput.into() },
     }
 }
 
