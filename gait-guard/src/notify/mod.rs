@@ -6,8 +6,10 @@
 //! is being judged. Calls that block are parked on threads of their own; execs are handed to a
 //! tracer thread that checks again at the ptrace exec-stop.
 
+mod agent;
 mod call;
 mod reply;
+mod text;
 
 pub use call::Call;
 pub use reply::{RegisterOnly, Reply};
