@@ -19,6 +19,7 @@ pub mod regress;
 pub mod runpack;
 pub mod scout;
 pub mod signature;
+pub mod text;
 pub mod time;
 pub mod trace;
 
