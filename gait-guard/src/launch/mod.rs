@@ -1,1 +1,34 @@
 //! From a plan to a running agent: all layers are in force before its first instruction.
+
+mod command;
+
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+
+pub use command::{Command, CommandError};
+
+use crate::layer::seccomp::program;
+use crate::sys::child::{self, Failed, Held, Recipe, Step};
+
+/// What the child is put behind, besides what every child is: a session of its own, no capabilities,
+/// `no_new_privs`, the seccomp filter, no inherited descriptors.
+#[derive(Default)]
+pub struct Confinement<'a> {
+    /// A Landlock ruleset.
+    pub landlock: Option<BorrowedFd<'a>>,
+    /// Other standard descriptors than the caller's.
+    pub stdio: [Option<BorrowedFd<'a>>; 3],
+}
+
+/// Takes a child up to the point where it would execute `command`, all layers in force.
+///
+/// It dies with the calling thread. Its syscalls, `execve` first, must be answered once it is released.
+///
+/// # Errors
+/// The step at which it failed; then nothing is left running.
+pub fn hold(command: &Command, confinement: &Confinement<'_>) -> Result<Held, Failed> {
+    let filter = program::filter();
+    let recipe = Recipe::new(command.programs(), command.argv(), command.environment(), &filter, confinement.landlock);
+    let recipe = recipe.map_err(|errno: Errno| Failed { step: Step::Seccomp, errno })?;
+    child::start(&recipe.stdio(confinement.stdio))
+}

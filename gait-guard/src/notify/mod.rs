@@ -8,8 +8,16 @@
 
 mod agent;
 mod call;
+mod context;
+mod deny;
+mod dispatch;
 mod reply;
+mod supervisor;
 mod text;
+mod tree;
 
 pub use call::Call;
+pub use context::Context;
 pub use reply::{RegisterOnly, Reply};
+pub use supervisor::{NotifyError, Supervisor};
+pub use tree::Tree;

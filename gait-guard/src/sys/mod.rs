@@ -1,4 +1,15 @@
 //! Every call to the kernel that has no safe wrapper elsewhere: one operation per unsafe block, behind safe signatures.
 
+pub mod child;
 pub mod files;
+pub mod listener;
 pub mod memory;
+pub mod mount;
+pub mod thread;
+
+use rustix::io::Errno;
+
+/// The error of the libc call that just failed on this thread.
+pub(crate) fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
