@@ -1,1 +1,3 @@
-//! The run as one verifiable file: container, records, read, write, verify, replay, diff, reduce.
+//! A run as one file: a zip of canonical JSON members, listed by digest in a manifest that may be signed.
+
+pub mod container;
