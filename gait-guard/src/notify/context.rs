@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 
-use super::Tree;
-use crate::session::Judge;
+use super::agent::Stop;
+use super::park::Parking;
+use super::view::View;
+use super::{Call, InnerProc, Reply, Tree};
+use crate::event::{Action, PathOp};
+use crate::session::{Floor, Judge, Ruling};
 use crate::sys::listener::Listener;
 
 /// The state of one supervisor. It belongs to the acting thread; what other threads need is shared.
@@ -18,11 +23,65 @@ pub struct Context {
     pub tree: Arc<Tree>,
     /// A view of `/` whose files can't be executed ([`crate::sys::mount::noexec_root`]), where it can be had.
     pub noexec_root: Option<OwnedFd>,
+    /// The file system, on behalf of the agent.
+    pub(super) view: View,
+    /// Calls that block.
+    pub(super) parking: Parking,
 }
 
 impl Context {
     /// A context for the tree behind `listener`.
-    pub fn new(judge: Arc<dyn Judge>, listener: Listener, tree: Tree, noexec_root: Option<OwnedFd>) -> Self {
-        Self { judge, listener: Arc::new(listener), tree: Arc::new(tree), noexec_root }
+    ///
+    /// # Errors
+    /// `/` or `/proc` can't be opened.
+    pub fn new(
+        judge: Arc<dyn Judge>,
+        listener: Listener,
+        tree: Tree,
+        noexec_root: Option<OwnedFd>,
+    ) -> Result<Self, Errno> {
+        let (listener, tree) = (Arc::new(listener), Arc::new(tree));
+        let view = View::new(Arc::clone(&tree))?;
+        let parking = Parking::new(Arc::clone(&listener));
+        Ok(Self { judge, listener, tree, noexec_root, view, parking })
+    }
+
+    /// Tells that the agent lives in a pid namespace of its own, with this procfs.
+    pub fn set_inner_proc(&mut self, inner: InnerProc) {
+        self.view.set_inner(inner);
+    }
+
+    /// Has an operation on a path decided and recorded.
+    ///
+    /// # Errors
+    /// The error of the denial.
+    pub(super) fn permit(&self, call: &Call, op: PathOp, path: &[u8]) -> Result<(), Stop> {
+        match self.judge.judge(call.actor(), &Action::Path { op, path: path.into(), via: None }) {
+            Ruling::Allow => Ok(()),
+            Ruling::Deny(errno) => Err(Stop::Errno(errno)),
+        }
+    }
+
+    /// The answer to a call that goes no further: what the floor refuses is recorded as `op`.
+    pub(super) fn stop(&self, call: &Call, op: PathOp, stop: Stop) -> Reply {
+        let action = match &stop {
+            Stop::Errno(errno) => return Reply::Errno(*errno),
+            Stop::Floor(_, path) => Action::Path { op, path: path.into(), via: None },
+            Stop::Unresolved(why, _) => Action::Unresolved { op, why: *why },
+        };
+        let floor = match stop {
+            Stop::Floor(floor, _) | Stop::Unresolved(_, floor) => floor,
+            Stop::Errno(_) => Floor::Unresolved,
+        };
+        Reply::Errno(self.judge.deny(call.actor(), &action, floor))
+    }
+
+    /// Makes sure that everything read from `/proc` was about the caller: to be asked after the last
+    /// such read and before anything is changed.
+    ///
+    /// # Errors
+    /// `ESRCH`, which nobody receives.
+    pub(super) fn confirm(&self, call: &Call) -> Result<(), Stop> {
+        if self.listener.is_pending(call.id) { Ok(()) } else { Err(Stop::Errno(Errno::SRCH)) }
     }
 }

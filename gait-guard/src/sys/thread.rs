@@ -14,3 +14,38 @@ pub fn drop_capabilities() -> io::Result<()> {
     let none = CapabilitySet::empty();
     rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
+
+/// The calling thread's id.
+pub fn own_tid() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// The signal that ends a system call of one of our own threads.
+const INTERRUPT: libc::c_int = libc::SIGUSR1;
+
+extern "C" fn do_nothing(_signal: libc::c_int) {}
+
+/// Lets [`interrupt`] end the system calls of threads of this process: they fail with EINTR, and
+/// nothing else happens.
+///
+/// # Errors
+/// Those of `sigaction(2)`.
+pub fn accept_interrupts() -> io::Result<()> {
+    // SAFETY: all zero bits are a valid `sigaction`: no flags (so no restart), an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = do_nothing as *const () as libc::sighandler_t;
+    // SAFETY: `action` is initialised and borrowed for the call; its handler does nothing, so it is
+    // safe in a signal context; the old action is not asked for.
+    let status = unsafe { libc::sigaction(INTERRUPT, &raw const action, std::ptr::null_mut()) };
+    if status == 0 { Ok(()) } else { Err(super::last_errno()) }
+}
+
+/// Ends the system call that the thread `tid` of this process is in. 0 is nobody.
+pub fn interrupt(tid: i32) {
+    if tid == 0 {
+        return;
+    }
+    // SAFETY: takes three numbers and touches no memory; `getpid` makes it fail for a thread that is
+    // not ours. A thread that is gone is no error here.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, INTERRUPT) };
+}

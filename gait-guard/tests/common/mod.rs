@@ -156,7 +156,7 @@ fn guard(
     let noexec_root = noexec.then(|| gait_guard::sys::mount::noexec_root().unwrap());
     let held = hold(&command, &Confinement { landlock: None, stdio }).unwrap();
     let (pid, listener, execution) = held.release().unwrap().into_parts();
-    let context = Context::new(judge, listener, Tree::new(getpid(), None, None), noexec_root);
+    let context = Context::new(judge, listener, Tree::new(getpid(), None, None), noexec_root).unwrap();
     Supervisor::new(context).run().unwrap();
     let _ = execution.wait();
     waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap().1
