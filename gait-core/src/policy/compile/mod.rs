@@ -1,1 +1,10 @@
 //! The policy compiled for one run: automata over path bytes that give the evaluator's verdict.
+
+mod byte_dfa;
+mod glob;
+mod hash;
+mod minimise;
+mod nfa;
+mod table;
+mod unit;
+mod unit_dfa;

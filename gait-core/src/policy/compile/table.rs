@@ -1,0 +1,215 @@
+//! One table of cells that two automata share: patterns tied to the root, and patterns that float.
+//!
+//! Anchored patterns and patterns that start with `**` are kept apart because their product grows
+//! with the product of their sizes. Walked in lockstep they cost no more than one.
+
+use super::byte_dfa::{ByteDfa, compose};
+use super::glob::{Element, floats};
+use super::minimise::{merge_columns, minimise};
+use super::nfa::{ListId, Nfa};
+use super::unit::{Alphabet, Spelling};
+use super::unit_dfa::{Budget, Marks, TooLarge, UnitDfa};
+
+/// The two automata, minimised, over common byte classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// The column of each byte.
+    classes: [u8; 256],
+    /// Rows of `width` cells: a cell holds the index of the first cell of the next row, and the last
+    /// of a row the number of the end class of its state.
+    cells: Box<[u32]>,
+    width: u32,
+    /// The row at which the anchored and the floating automaton start.
+    starts: [u32; 2],
+}
+
+/// By end class of one automaton: the lists matched by the names that end in it.
+pub(super) type Ends = Vec<Box<[ListId]>>;
+
+impl Table {
+    /// The automata for patterns that each belong to a list.
+    pub(super) fn of(patterns: &[(Vec<Element>, ListId)], budget: Budget) -> Result<(Self, [Ends; 2]), TooLarge> {
+        let alphabet = Alphabet::of(patterns.iter().map(|(pattern, _)| pattern.as_slice()));
+        let spelling = Spelling::of(&alphabet);
+        let mut marks = Marks::new();
+        let mut dfas = Vec::with_capacity(2);
+        for floating in [false, true] {
+            let mut nfa = Nfa::new(&alphabet);
+            for (pattern, list) in patterns.iter().filter(|(pattern, _)| floats(pattern) == floating) {
+                nfa.insert(pattern, *list);
+            }
+            if nfa.len() > budget.states {
+                return Err(TooLarge);
+            }
+            let units = UnitDfa::of(&nfa, &alphabet, &mut marks, budget)?;
+            let mut bytes = compose(&units, &alphabet, &spelling, budget)?;
+            // Fewer columns first: minimisation looks at every cell many times.
+            let columns = merge_columns(std::slice::from_mut(&mut bytes));
+            let mut smallest = minimise(&bytes);
+            spread_columns(&mut smallest, &columns);
+            dfas.push(smallest);
+        }
+        let columns = merge_columns(&mut dfas);
+        let classes = spelling.classes().map(|class| columns[usize::from(class)]);
+        Ok(Self::lay_out(classes, &dfas, &marks))
+    }
+
+    fn lay_out(classes: [u8; 256], dfas: &[ByteDfa], marks: &Marks) -> (Self, [Ends; 2]) {
+        let columns = dfas.first().map_or(0, |dfa| dfa.width);
+        // At most 256 columns, and states within the budget: products stay below 2^32.
+        let width = columns as u32 + 1;
+        let mut cells = Vec::new();
+        let mut starts = [0; 2];
+        let mut ends: [Ends; 2] = Default::default();
+        for (which, dfa) in dfas.iter().enumerate() {
+            let base = cells.len() as u32;
+            starts[which] = base;
+            let mut numbers = Vec::new();
+            for (row, mark) in dfa.next.chunks(columns).zip(&dfa.ends) {
+                cells.extend(row.iter().map(|next| base + next * width));
+                let end = numbers.iter().position(|known| known == mark).unwrap_or_else(|| {
+                    numbers.push(*mark);
+                    ends[which].push(marks.get(*mark).into());
+                    numbers.len() - 1
+                });
+                cells.push(end as u32);
+            }
+        }
+        (Self { classes, cells: cells.into(), width, starts }, ends)
+    }
+
+    /// The end classes of `bytes` in both automata.
+    #[inline]
+    pub(super) fn walk(&self, bytes: &[u8]) -> [u32; 2] {
+        let [mut anchored, mut floating] = self.starts;
+        for byte in bytes {
+            let column = u32::from(self.classes[usize::from(*byte)]);
+            anchored = self.cells[(anchored + column) as usize];
+            floating = self.cells[(floating + column) as usize];
+        }
+        [anchored, floating].map(|row| self.cells[(row + self.width - 1) as usize])
+    }
+
+    /// How many cells there are.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The canonical form: column of each byte, width, both starts, number of cells, cells; numbers
+    /// are 32 bits, little-endian.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.classes);
+        let head = [self.width, self.starts[0], self.starts[1], self.cells.len() as u32];
+        out.extend(head.iter().chain(&self.cells).flat_map(|number| number.to_le_bytes()));
+    }
+}
+
+/// Undoes a merge of columns.
+fn spread_columns(dfa: &mut ByteDfa, columns: &[u8]) {
+    dfa.next =
+        dfa.next.chunks(dfa.width).flat_map(|row| columns.iter().map(|column| row[usize::from(*column)])).collect();
+    dfa.width = columns.len();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::glob::{Malformed, path_elements};
+    use super::*;
+    use proptest::prelude::*;
+
+    const BUDGET: Budget = Budget { states: 20_000, work: 4_000_000 };
+
+    /// A third matcher, as obvious as can be: backtracking over units, no automaton.
+    fn naive(pattern: &[Element], units: &[char]) -> bool {
+        let Some((element, rest)) = pattern.split_first() else { return units.is_empty() };
+        let one = |fits: &dyn Fn(char) -> bool| {
+            units.split_first().is_some_and(|(unit, units)| fits(*unit) && naive(rest, units))
+        };
+        match element {
+            Element::Unit(unit) => one(&|other| other == *unit),
+            Element::Any => one(&|other| other != '/'),
+            Element::Set(set) => one(&|other| set.contains(other)),
+            Element::Run => (0..=units.len())
+                .take_while(|end| !units[..*end].contains(&'/'))
+                .any(|end| naive(rest, &units[end..])),
+            Element::Segments => (0..=units.len())
+                .filter(|end| *end == 0 || units[end - 1] == '/')
+                .any(|end| naive(rest, &units[end..])),
+            Element::Below => units.is_empty() || units[0] == '/',
+            Element::Everything => true,
+        }
+    }
+
+    fn matched(table: &Table, ends: &[Ends; 2], bytes: &[u8]) -> Vec<ListId> {
+        let [anchored, floating] = table.walk(bytes);
+        let mut lists = [&*ends[0][anchored as usize], &*ends[1][floating as usize]].concat();
+        lists.sort_unstable();
+        lists.dedup();
+        lists
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            8 => prop::sample::select(vec!["a", "b", "/", "/", ".", "*", "?", "**/", "/**", "/**/"]),
+            2 => prop::sample::select(vec!["[a-c]", "[^a]", "[^/]", "\\*", "é", "€", "[é-€]", " ", "\u{a0}", "[", "]"]),
+            1 => prop::sample::select(vec!["\u{10fe20}", "\u{10fec3}", "[\u{10fe80}-\u{10fec3}]", "\u{10348}", "\u{2003}"]),
+        ];
+        prop::collection::vec(piece, 1..7).prop_map(|pieces| pieces.concat())
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            8 => prop::sample::select(vec!["a", "b", "/", "/", ".", "*", "**", "c"]).prop_map(|text| text.as_bytes().to_vec()),
+            2 => prop::sample::select(vec!["é", "€", "è", " ", "\u{a0}", "\u{10fe20}", "\u{10348}", "\u{2003}", "\u{85}"])
+                .prop_map(|text| text.as_bytes().to_vec()),
+            2 => prop::collection::vec(any::<u8>(), 1..4),
+            1 => prop::sample::select(vec![0x80, 0xc3, 0xe2, 0x82, 0xf0, 0xf4, 0x8f, 0xb8, 0x20, 0, 0xed, 0xa0]).prop_map(|byte| vec![byte]),
+        ];
+        prop::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn the_tables_match_what_backtracking_over_the_name_matches(
+            patterns in prop::collection::vec(pattern(), 1..6),
+            subjects in prop::collection::vec(bytes(), 30),
+        ) {
+            let read: Vec<_> = patterns.iter().enumerate()
+                .filter_map(|(list, text)| Some((path_elements(text).ok()?, list as ListId)))
+                .collect();
+            let (table, ends) = Table::of(&read, BUDGET).unwrap();
+            for subject in subjects {
+                let units: Vec<char> = crate::name::name(&subject).chars().collect();
+                let expected: Vec<ListId> =
+                    read.iter().filter(|(pattern, _)| naive(pattern, &units)).map(|(_, list)| *list).collect();
+                prop_assert_eq!(matched(&table, &ends, &subject), expected, "{:?} {:?}", patterns, subject);
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_same_each_time() {
+        let patterns: Vec<_> = ["/usr/**", "**/.env", "/a/*/b", "**/*.key"]
+            .iter()
+            .enumerate()
+            .map(|(list, text)| (path_elements(text).unwrap(), list as ListId))
+            .collect();
+        let bytes = || {
+            let mut out = Vec::new();
+            Table::of(&patterns, BUDGET).unwrap().0.write(&mut out);
+            out
+        };
+        assert_eq!(bytes(), bytes());
+    }
+
+    #[test]
+    fn patterns_that_explode_are_refused() {
+        let patterns: Vec<_> = (0..40)
+            .map(|n| (path_elements(&format!("**/a{n}/**/b{n}")), 0))
+            .map(|(pattern, list): (Result<_, Malformed>, ListId)| (pattern.unwrap(), list))
+            .collect();
+        assert_eq!(Table::of(&patterns, BUDGET).map(|_| ()), Err(TooLarge));
+    }
+}
