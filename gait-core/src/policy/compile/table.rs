@@ -169,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #![proptest_config(ProptestConfig::with_cases(300))]
 
         #[test]
         fn the_tables_match_what_backtracking_over_the_name_matches(

@@ -146,7 +146,7 @@ impl Spelling {
     pub(super) fn of(alphabet: &Alphabet) -> Self {
         let mut builder = Builder { alphabet, nodes: vec![[Step::Broken; 256]], known: HashMap::new() };
         let mut root = [Step::Broken; 256];
-        for byte in 1..=0x7f {
+        for byte in 1..=0x7f_u8 {
             root[usize::from(byte)] = builder.leaf(u32::from(byte));
         }
         for lead in 0xc2..=0xf4_u8 {
