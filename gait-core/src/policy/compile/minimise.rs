@@ -46,7 +46,10 @@ fn partition(dfa: &ByteDfa) -> Vec<u32> {
             let candidates = first_of.entry(sum).or_default();
             let same = candidates.iter().find(|(_, other)| {
                 parts[*other] == parts[state]
-                    && row(dfa, *other).iter().zip(row(dfa, state)).all(|(a, b)| parts[*a as usize] == parts[*b as usize])
+                    && row(dfa, *other)
+                        .iter()
+                        .zip(row(dfa, state))
+                        .all(|(a, b)| parts[*a as usize] == parts[*b as usize])
             });
             let part = match same {
                 Some((part, _)) => *part,

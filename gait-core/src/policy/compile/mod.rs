@@ -1,7 +1,6 @@
 //! The policy compiled for one run: automata over path bytes that give the evaluator's verdict.
 
 mod byte_dfa;
-mod glob;
 mod hash;
 mod minimise;
 mod nfa;

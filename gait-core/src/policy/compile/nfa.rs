@@ -3,7 +3,7 @@
 //! Sharing is what keeps determinisation fast: a thousand patterns that start with `**/` are one
 //! loop and one tree below it, not a thousand threads.
 
-use super::glob::{CharSet, Element};
+use super::super::pattern::{Token, Tree};
 use super::unit::{Alphabet, UnitClass};
 
 /// A list of patterns (or exact texts) of a policy: what a state of the automaton remembers.
@@ -50,7 +50,6 @@ pub(super) struct Nfa<'a> {
     nodes: Vec<Node>,
     /// Members of each `[...]` by class.
     sets: Vec<Vec<bool>>,
-    known_sets: Vec<CharSet>,
 }
 
 impl<'a> Nfa<'a> {
@@ -64,7 +63,7 @@ impl<'a> Nfa<'a> {
             repeat: Loop::None,
             also: Vec::new(),
         };
-        Self { alphabet, nodes: vec![root], sets: Vec::new(), known_sets: Vec::new() }
+        Self { alphabet, nodes: vec![root], sets: Vec::new() }
     }
 
     /// How many nodes there are.
@@ -83,19 +82,24 @@ impl<'a> Nfa<'a> {
     }
 
     /// Adds a pattern that belongs to `list`.
-    pub(super) fn insert(&mut self, pattern: &[Element], list: ListId) {
+    pub(super) fn insert(&mut self, pattern: &[Token], list: ListId) {
+        let slash = self.alphabet.slash();
         let mut at = 0;
-        for element in pattern {
-            at = match element {
-                Element::Unit(unit) => self.unit(at, self.alphabet.class(*unit)),
-                Element::Any => self.any(at),
-                Element::Run => self.repeating(at, Loop::Run),
-                Element::Set(set) => self.member(at, set),
-                Element::Segments => self.segments(at),
-                Element::Everything => self.repeating(at, Loop::Everything),
-                Element::Below => {
+        for token in pattern {
+            at = match token {
+                Token::Char(unit) => self.unit(at, self.alphabet.class(*unit)),
+                Token::AnyChar => self.any(at),
+                Token::AnyRun => self.repeating(at, Loop::Run),
+                Token::Class { negated, ranges } => self.member(at, self.alphabet.members(*negated, ranges)),
+                Token::Tree(Tree::Leading) => self.segments(at),
+                Token::Tree(Tree::Middle) => {
+                    let inside = self.unit(at, slash);
+                    self.segments(inside)
+                }
+                Token::Tree(Tree::Whole) => self.repeating(at, Loop::Everything),
+                Token::Tree(Tree::Trailing) => {
                     self.accept(at, list);
-                    let below = self.unit(at, self.alphabet.slash());
+                    let below = self.unit(at, slash);
                     self.repeating(below, Loop::Everything)
                 }
             };
@@ -141,10 +145,9 @@ impl<'a> Nfa<'a> {
         next
     }
 
-    fn member(&mut self, at: NodeId, set: &CharSet) -> NodeId {
-        let index = self.known_sets.iter().position(|known| known == set).unwrap_or_else(|| {
-            self.known_sets.push(set.clone());
-            self.sets.push(self.alphabet.members(set));
+    fn member(&mut self, at: NodeId, members: Vec<bool>) -> NodeId {
+        let index = self.sets.iter().position(|known| *known == members).unwrap_or_else(|| {
+            self.sets.push(members);
             self.sets.len() - 1
         });
         if let Some((_, next)) = self.nodes[at as usize].sets.iter().find(|(known, _)| *known == index) {

@@ -3,8 +3,8 @@
 //! Anchored patterns and patterns that start with `**` are kept apart because their product grows
 //! with the product of their sizes. Walked in lockstep they cost no more than one.
 
+use super::super::pattern::{Token, Tree};
 use super::byte_dfa::{ByteDfa, compose};
-use super::glob::{Element, floats};
 use super::minimise::{merge_columns, minimise};
 use super::nfa::{ListId, Nfa};
 use super::unit::{Alphabet, Spelling};
@@ -28,7 +28,7 @@ pub(super) type Ends = Vec<Box<[ListId]>>;
 
 impl Table {
     /// The automata for patterns that each belong to a list.
-    pub(super) fn of(patterns: &[(Vec<Element>, ListId)], budget: Budget) -> Result<(Self, [Ends; 2]), TooLarge> {
+    pub(super) fn of(patterns: &[(Vec<Token>, ListId)], budget: Budget) -> Result<(Self, [Ends; 2]), TooLarge> {
         let alphabet = Alphabet::of(patterns.iter().map(|(pattern, _)| pattern.as_slice()));
         let spelling = Spelling::of(&alphabet);
         let mut marks = Marks::new();
@@ -104,6 +104,11 @@ impl Table {
     }
 }
 
+/// Whether a pattern can match at any depth, so that it belongs into the floating automaton.
+fn floats(pattern: &[Token]) -> bool {
+    matches!(pattern.first(), Some(Token::Tree(Tree::Leading | Tree::Whole)))
+}
+
 /// Undoes a merge of columns.
 fn spread_columns(dfa: &mut ByteDfa, columns: &[u8]) {
     dfa.next =
@@ -113,31 +118,37 @@ fn spread_columns(dfa: &mut ByteDfa, columns: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::glob::{Malformed, path_elements};
+    use super::super::super::pattern::PathPattern;
     use super::*;
     use proptest::prelude::*;
 
     const BUDGET: Budget = Budget { states: 20_000, work: 4_000_000 };
 
     /// A third matcher, as obvious as can be: backtracking over units, no automaton.
-    fn naive(pattern: &[Element], units: &[char]) -> bool {
-        let Some((element, rest)) = pattern.split_first() else { return units.is_empty() };
+    fn naive(pattern: &[Token], units: &[char]) -> bool {
+        let Some((token, rest)) = pattern.split_first() else { return units.is_empty() };
         let one = |fits: &dyn Fn(char) -> bool| {
             units.split_first().is_some_and(|(unit, units)| fits(*unit) && naive(rest, units))
         };
-        match element {
-            Element::Unit(unit) => one(&|other| other == *unit),
-            Element::Any => one(&|other| other != '/'),
-            Element::Set(set) => one(&|other| set.contains(other)),
-            Element::Run => (0..=units.len())
-                .take_while(|end| !units[..*end].contains(&'/'))
-                .any(|end| naive(rest, &units[end..])),
-            Element::Segments => (0..=units.len())
-                .filter(|end| *end == 0 || units[end - 1] == '/')
-                .any(|end| naive(rest, &units[end..])),
-            Element::Below => units.is_empty() || units[0] == '/',
-            Element::Everything => true,
+        let run = |fits: &dyn Fn(&[char]) -> bool| {
+            (0..=units.len()).any(|end| fits(&units[..end]) && naive(rest, &units[end..]))
+        };
+        match token {
+            Token::Char(unit) => one(&|other| other == *unit),
+            Token::AnyChar => one(&|other| other != '/'),
+            Token::Class { negated, ranges } => {
+                one(&|other| ranges.iter().any(|(low, high)| (*low..=*high).contains(&other)) != *negated)
+            }
+            Token::AnyRun => run(&|part| !part.contains(&'/')),
+            Token::Tree(Tree::Leading) => run(&|part| part.is_empty() || part.ends_with(&['/'])),
+            Token::Tree(Tree::Middle) => run(&|part| part.starts_with(&['/']) && part.ends_with(&['/'])),
+            Token::Tree(Tree::Trailing) => run(&|part| part.is_empty() || part.starts_with(&['/'])),
+            Token::Tree(Tree::Whole) => run(&|_| true),
         }
+    }
+
+    fn tokens(text: &str, list: usize) -> Vec<(Vec<Token>, ListId)> {
+        PathPattern::parse(text).alternatives().iter().map(|tokens| (tokens.clone(), list as ListId)).collect()
     }
 
     fn matched(table: &Table, ends: &[Ends; 2], bytes: &[u8]) -> Vec<ListId> {
@@ -176,14 +187,13 @@ mod tests {
             patterns in prop::collection::vec(pattern(), 1..6),
             subjects in prop::collection::vec(bytes(), 30),
         ) {
-            let read: Vec<_> = patterns.iter().enumerate()
-                .filter_map(|(list, text)| Some((path_elements(text).ok()?, list as ListId)))
-                .collect();
+            let read: Vec<_> = patterns.iter().enumerate().flat_map(|(list, text)| tokens(text, list)).collect();
             let (table, ends) = Table::of(&read, BUDGET).unwrap();
             for subject in subjects {
                 let units: Vec<char> = crate::name::name(&subject).chars().collect();
-                let expected: Vec<ListId> =
+                let mut expected: Vec<ListId> =
                     read.iter().filter(|(pattern, _)| naive(pattern, &units)).map(|(_, list)| *list).collect();
+                expected.dedup();
                 prop_assert_eq!(matched(&table, &ends, &subject), expected, "{:?} {:?}", patterns, subject);
             }
         }
@@ -194,7 +204,7 @@ mod tests {
         let patterns: Vec<_> = ["/usr/**", "**/.env", "/a/*/b", "**/*.key"]
             .iter()
             .enumerate()
-            .map(|(list, text)| (path_elements(text).unwrap(), list as ListId))
+            .flat_map(|(list, text)| tokens(text, list))
             .collect();
         let bytes = || {
             let mut out = Vec::new();
@@ -206,10 +216,7 @@ mod tests {
 
     #[test]
     fn patterns_that_explode_are_refused() {
-        let patterns: Vec<_> = (0..40)
-            .map(|n| (path_elements(&format!("**/a{n}/**/b{n}")), 0))
-            .map(|(pattern, list): (Result<_, Malformed>, ListId)| (pattern.unwrap(), list))
-            .collect();
+        let patterns: Vec<_> = (0..40).flat_map(|n| tokens(&format!("**/a{n}/**/b{n}"), 0)).collect();
         assert_eq!(Table::of(&patterns, BUDGET).map(|_| ()), Err(TooLarge));
     }
 }

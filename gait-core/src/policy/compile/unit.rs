@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::glob::{CharSet, Element};
+use super::super::pattern::Token;
 
 /// A set of units that no pattern tells apart.
 pub(super) type UnitClass = u16;
@@ -29,13 +29,13 @@ pub(super) struct Alphabet {
 
 impl Alphabet {
     /// The coarsest classes that tell apart whatever `patterns` tell apart, and `/`.
-    pub(super) fn of<'a>(patterns: impl Iterator<Item = &'a [Element]>) -> Self {
+    pub(super) fn of<'a>(patterns: impl Iterator<Item = &'a [Token]>) -> Self {
         let mut cuts = vec![(u32::from('/'), u32::from('/') + 1)];
-        for element in patterns.flatten() {
-            match element {
-                Element::Unit(unit) => cuts.push((u32::from(*unit), u32::from(*unit) + 1)),
-                Element::Set(set) => {
-                    cuts.extend(set.ranges.iter().map(|(low, high)| (u32::from(*low), u32::from(*high) + 1)));
+        for token in patterns.flatten() {
+            match token {
+                Token::Char(unit) => cuts.push((u32::from(*unit), u32::from(*unit) + 1)),
+                Token::Class { ranges, .. } => {
+                    cuts.extend(ranges.iter().map(|(low, high)| (u32::from(*low), u32::from(*high) + 1)));
                 }
                 _ => {}
             }
@@ -80,15 +80,14 @@ impl Alphabet {
         self.ranges[self.range_at(u32::from(unit))].1
     }
 
-    /// Whether each class belongs to `set`, by class.
-    pub(super) fn members(&self, set: &CharSet) -> Vec<bool> {
-        let mut members = vec![set.negated; usize::from(self.classes)];
+    /// By class, whether it is inside `ranges`, or outside if `negated`.
+    pub(super) fn members(&self, negated: bool, ranges: &[(char, char)]) -> Vec<bool> {
+        let mut members = vec![negated; usize::from(self.classes)];
         for (start, class) in &self.ranges {
             if *class != 0 {
                 // A class that has a number is one range, all of whose units are alike.
                 members[usize::from(*class)] =
-                    set.ranges.iter().any(|(low, high)| (u32::from(*low)..=u32::from(*high)).contains(start))
-                        != set.negated;
+                    ranges.iter().any(|(low, high)| (u32::from(*low)..=u32::from(*high)).contains(start)) != negated;
             }
         }
         members
@@ -298,7 +297,7 @@ mod tests {
 
     #[test]
     fn only_units_that_a_pattern_names_have_a_class_of_their_own() {
-        let pattern = [Element::Unit('a'), Element::Set(CharSet { negated: false, ranges: vec![('c', 'e')] })];
+        let pattern = [Token::Char('a'), Token::Class { negated: false, ranges: vec![('c', 'e')] }];
         let alphabet = Alphabet::of([&pattern[..]].into_iter());
         assert_eq!(alphabet.len(), 4);
         assert_eq!(alphabet.class('c'), alphabet.class('e'));
@@ -309,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_tree_spells_every_character() {
-        let pattern = [Element::Unit('\u{20ac}'), Element::Unit('\u{10348}')];
+        let pattern = [Token::Char('\u{20ac}'), Token::Char('\u{10348}')];
         let alphabet = Alphabet::of([&pattern[..]].into_iter());
         let spelling = Spelling::of(&alphabet);
         for unit in '\u{1}'..=char::MAX {

@@ -113,8 +113,7 @@ impl Builder<'_> {
             return Ok(*id);
         }
         let id = u32::try_from(self.sets.len()).map_err(|_| TooLarge)?;
-        let mut lists: Vec<ListId> =
-            set.iter().flat_map(|node| self.nfa.node(*node).accepts.iter().copied()).collect();
+        let mut lists: Vec<ListId> = set.iter().flat_map(|node| self.nfa.node(*node).accepts.iter().copied()).collect();
         lists.sort_unstable();
         lists.dedup();
         self.dfa.marks.push(marks.intern(&lists));
