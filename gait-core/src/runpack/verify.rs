@@ -1,0 +1,196 @@
+//! Whether a runpack is what its manifest says, and who says so.
+//!
+//! This is the check of every runpack. What a guarded run adds is checked on top of it, by the `guarded` module, with
+//! the [`Integrity`] that is found here.
+
+use super::container::{Container, ContainerError, MemberError};
+use super::manifest::{SignatureReport, SignatureStatus, check_signatures, signable_digest};
+use super::record::{Manifest, parse};
+use crate::canonical::CanonicalError;
+use crate::digest::{Hasher, Sha256Hex};
+use crate::signature::PublicKey;
+use serde::Serialize;
+use serde_json::Value;
+use std::io::{self, Read, Seek};
+
+/// The members that every runpack has, besides the manifest.
+pub const STANDARD_MEMBERS: [&str; 4] = ["intents.jsonl", "refs.json", "results.jsonl", "run.json"];
+/// The member that lists the others.
+pub const MANIFEST: &str = "manifest.json";
+/// A manifest of this size lists more members than a container holds.
+const MANIFEST_LIMIT_BYTES: u64 = 16 << 20;
+
+/// Why a file could not be checked at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Not a container.
+    #[error("open zip: {0}")]
+    Container(#[from] ContainerError),
+    /// A container without a manifest.
+    #[error("missing manifest.json")]
+    NoManifest,
+    /// A manifest that can't be read.
+    #[error("read manifest.json: {0}")]
+    ReadManifest(#[source] MemberError),
+    /// A manifest that is not one.
+    #[error("parse manifest.json: {0}")]
+    ParseManifest(#[source] serde_json::Error),
+    /// A manifest of no run.
+    #[error("manifest missing run_id")]
+    NoRunId,
+    /// A manifest without a canonical form.
+    #[error("parse manifest.json: {0}")]
+    Canonical(#[from] CanonicalError),
+    /// A member that can't be read.
+    #[error("hash {name}: {source}")]
+    Hash {
+        /// The member.
+        name: String,
+        /// Why.
+        #[source]
+        source: MemberError,
+    },
+}
+
+/// A member whose content is not what was promised.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct HashMismatch {
+    /// The member.
+    pub path: String,
+    /// What the manifest says, as written there.
+    pub expected: String,
+    /// What the content gives.
+    pub actual: String,
+}
+
+/// What a runpack's own digests say about it.
+#[derive(Clone, Debug)]
+pub struct Integrity {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The manifest as it was read, unknown members included.
+    pub raw_manifest: Value,
+    /// Members that are listed but not there, and standard members that are not listed; sorted.
+    pub missing_files: Vec<String>,
+    /// Members with other content than listed, and a manifest with another digest than it says; sorted by path.
+    pub hash_mismatches: Vec<HashMismatch>,
+    /// Members that are there but not listed; sorted.
+    pub undeclared_files: Vec<String>,
+}
+
+impl Integrity {
+    /// Whether nothing was found.
+    pub fn holds(&self) -> bool {
+        self.missing_files.is_empty() && self.hash_mismatches.is_empty() && self.undeclared_files.is_empty()
+    }
+
+    /// Checks the signatures of the manifest.
+    ///
+    /// # Errors
+    /// [`CanonicalError`], which no manifest that was read causes.
+    pub fn signatures(&self, key: Option<&PublicKey>) -> Result<SignatureReport, CanonicalError> {
+        Ok(check_signatures(&self.manifest.signatures, &signable_digest(&self.raw_manifest)?, key))
+    }
+}
+
+/// Whether a pack must be signed to be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureNeed {
+    /// A signature may be absent, but must not be wrong.
+    Optional,
+    /// One signature must hold.
+    Required,
+}
+
+impl SignatureNeed {
+    /// Whether signatures of this status are good enough.
+    pub fn is_met_by(self, status: SignatureStatus) -> bool {
+        match self {
+            SignatureNeed::Optional => status != SignatureStatus::Failed,
+            SignatureNeed::Required => status == SignatureStatus::Verified,
+        }
+    }
+}
+
+/// Compares every member of `container` with the manifest, each read once, none held in memory.
+///
+/// Stricter than the existing reader where artifacts 12 (A1 to A4) asks for it: the manifest's own digest is computed
+/// again, standard members must be listed, others must not be there unlisted.
+///
+/// # Errors
+/// [`VerifyError`] if that can't be done; what differs is not an error but a finding.
+pub fn integrity<R: Read + Seek>(container: &mut Container<R>) -> Result<Integrity, VerifyError> {
+    let (manifest, raw_manifest) = read_manifest(container)?;
+    let mut found = Integrity {
+        missing_files: Vec::new(),
+        hash_mismatches: Vec::new(),
+        undeclared_files: undeclared(container, &manifest),
+        manifest,
+        raw_manifest,
+    };
+    for file in &found.manifest.files {
+        match hash(container, &file.path)? {
+            None => found.missing_files.push(file.path.clone()),
+            Some(actual) if file.sha256.eq_ignore_ascii_case(&actual.to_string()) => {}
+            Some(actual) => found.hash_mismatches.push(HashMismatch {
+                path: file.path.clone(),
+                expected: file.sha256.clone(),
+                actual: actual.to_string(),
+            }),
+        }
+    }
+    let listed = |name: &str| found.manifest.files.iter().any(|file| file.path == name);
+    found.missing_files.extend(STANDARD_MEMBERS.iter().filter(|name| !listed(name)).map(ToString::to_string));
+    let digest = found.manifest.computed_digest()?.to_string();
+    if digest != found.manifest.manifest_digest {
+        found.hash_mismatches.push(HashMismatch {
+            path: MANIFEST.into(),
+            expected: found.manifest.manifest_digest.clone(),
+            actual: digest,
+        });
+    }
+    found.missing_files.sort();
+    found.hash_mismatches.sort();
+    Ok(found)
+}
+
+fn read_manifest<R: Read + Seek>(container: &mut Container<R>) -> Result<(Manifest, Value), VerifyError> {
+    let bytes = container.read_all(MANIFEST, MANIFEST_LIMIT_BYTES).map_err(VerifyError::ReadManifest)?;
+    let bytes = bytes.ok_or(VerifyError::NoManifest)?;
+    let raw: Value = parse(&bytes).map_err(VerifyError::ParseManifest)?;
+    let manifest: Manifest = parse(&bytes).map_err(VerifyError::ParseManifest)?;
+    if manifest.run_id.is_empty() {
+        return Err(VerifyError::NoRunId);
+    }
+    Ok((manifest, raw))
+}
+
+fn undeclared<R: Read + Seek>(container: &Container<R>, manifest: &Manifest) -> Vec<String> {
+    let mut listed: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    listed.extend(STANDARD_MEMBERS);
+    listed.push(MANIFEST);
+    listed.sort_unstable();
+    let names = container.members().iter().map(|member| &member.name);
+    let mut extra: Vec<String> = names.filter(|name| listed.binary_search(&name.as_str()).is_err()).cloned().collect();
+    extra.sort();
+    extra
+}
+
+/// SHA-256 of the member `name`; `None` if there is none.
+fn hash<R: Read + Seek>(container: &mut Container<R>, name: &str) -> Result<Option<Sha256Hex>, VerifyError> {
+    let error = |source| VerifyError::Hash { name: name.into(), source };
+    let Some(mut reader) = container.read(name).map_err(error)? else {
+        return Ok(None);
+    };
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(Some(hasher.finish())),
+            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+            Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(error(MemberError::Content(source))),
+        }
+    }
+}
