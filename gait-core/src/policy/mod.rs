@@ -1,9 +1,63 @@
 //! The Gate policy: parse, normalise, digest, evaluate, compile.
 //!
-//! [`Policy::parse`] reads the YAML a person wrote and gives the normalised policy.
+//! [`Policy::parse`] reads the YAML a person wrote and gives the normalised policy; [`evaluate`] judges
+//! an intent by it. `compile` turns one into tables that give the same answers.
 
 pub mod compile;
+mod digest;
+mod document;
+mod error;
+mod evaluate;
+mod expand;
 mod model;
+mod normalize;
 pub mod pattern;
+mod scalar;
+mod write;
+mod yaml;
 
+pub use document::Strictness;
+pub use error::PolicyError;
+pub use evaluate::{Decision, evaluate, evaluate_request};
+pub use expand::Variables;
 pub use model::{Dataflow, Endpoint, FailClosed, Match, Policy, Position, RateLimit, RequiredField, Rule, Verdict};
+
+/// Schema of a policy file.
+pub const SCHEMA_ID: &str = "gait.gate.policy";
+/// The one version there is.
+pub const SCHEMA_VERSION: &str = "1.0.0";
+
+impl Policy {
+    /// Reads a policy (control 5). An empty text is the empty policy; of several documents the first
+    /// counts.
+    ///
+    /// # Errors
+    /// [`PolicyError`] with line and column: text that is no YAML, values of a wrong type or meaning,
+    /// and where `strictness` asks for it keys that the language does not have.
+    pub fn parse(text: &str, strictness: Strictness) -> Result<Self, PolicyError> {
+        let at_fault = |error| PolicyError::yaml(error, text);
+        let root = yaml::first_document(text).map_err(at_fault)?;
+        let document = document::PolicyDocument::read_root(root.as_deref(), strictness).map_err(at_fault)?;
+        normalize::normalize(document, strictness)
+    }
+
+    /// Reads a policy file: [`Policy::parse`] of bytes that must be UTF-8.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`].
+    pub fn parse_bytes(bytes: &[u8], strictness: Strictness) -> Result<Self, PolicyError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text, strictness),
+            Err(error) => {
+                let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                let line = valid.matches('\n').count() + 1;
+                let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                let at = Position { line, column };
+                Err(PolicyError::yaml(error::YamlError::new(at, "the file is not UTF-8 from here on"), &valid))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -135,7 +135,7 @@ pub struct Rule {
     /// Violations of a match.
     pub violations: Vec<String>,
     /// Approvals needed; 0 leaves it to the verdict.
-    pub min_approvals: u32,
+    pub min_approvals: u64,
     /// Whether approvals must come from different people.
     pub require_distinct_approvers: bool,
     /// Whether an allowed call needs a credential of the broker.

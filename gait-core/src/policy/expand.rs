@@ -1,0 +1,100 @@
+//! Variables of policies for `gait exec`: `${workspace}`, `${home}`, `${tmp}`.
+//!
+//! They are expanded once, before the policy is digested; what travels with a run is the effective
+//! policy, which has none. Other commands leave them as they are.
+
+use super::error::PolicyError;
+use super::model::{Dataflow, Endpoint, Match, Policy, Rule};
+use super::pattern::{PathPattern, escape_glob};
+use crate::text::set;
+
+/// What the variables stand for: absolute paths as intents name them ([`crate::name`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables {
+    /// `${workspace}`.
+    pub workspace: String,
+    /// `${home}`, if the user has one.
+    pub home: Option<String>,
+    /// `${tmp}`: the agent's own temporary folder, if it has one.
+    pub tmp: Option<String>,
+}
+
+impl Variables {
+    fn value(&self, variable: &str) -> Option<&str> {
+        match variable {
+            "workspace" => Some(&self.workspace),
+            "home" => self.home.as_deref(),
+            "tmp" => self.tmp.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// `text` with its variables replaced by what `spell` makes of their values.
+    fn expand(&self, text: &str, spell: impl Fn(&str) -> String, rule: &Rule) -> Result<String, PolicyError> {
+        let mut expanded = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((variable, tail)) = after.split_once('}') else { break };
+            let Some(value) = self.value(variable) else {
+                let message = format!("unknown variable ${{{variable}}} in \"{text}\" for {}", rule.name);
+                return Err(PolicyError::invalid(rule.position, message));
+            };
+            expanded.push_str(before);
+            // A root folder has its separator already.
+            let value = if tail.starts_with('/') { value.trim_end_matches('/') } else { value };
+            expanded.push_str(&spell(value));
+            rest = tail;
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+}
+
+impl Policy {
+    /// The effective policy: variables in path patterns, target values and workspace prefixes replaced
+    /// by `variables`. In patterns a value stands for itself, whatever wildcards its name holds.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for a variable that does not exist or has no value here.
+    pub fn expand(&self, variables: &Variables) -> Result<Self, PolicyError> {
+        let rules = self.rules.iter().map(|rule| rule.expand(variables)).collect::<Result<_, _>>()?;
+        Ok(Self { rules, ..self.clone() })
+    }
+}
+
+impl Rule {
+    fn expand(&self, variables: &Variables) -> Result<Self, PolicyError> {
+        let plain = |list: &[String]| -> Result<Vec<String>, PolicyError> {
+            let expanded = list.iter().map(|text| variables.expand(text, str::to_owned, self));
+            Ok(set(expanded.collect::<Result<Vec<_>, _>>()?))
+        };
+        let patterns = |list: &[PathPattern]| -> Result<Vec<PathPattern>, PolicyError> {
+            let expanded = list
+                .iter()
+                .map(|pattern| variables.expand(pattern.text(), |value| escape_glob(value).into_owned(), self));
+            let texts = set(expanded.collect::<Result<Vec<_>, _>>()?);
+            Ok(texts.iter().map(|text| PathPattern::parse(text)).collect())
+        };
+        let matcher = Match {
+            target_values: plain(&self.matcher.target_values)?,
+            destination_values: plain(&self.matcher.destination_values)?,
+            workspace_prefixes: plain(&self.matcher.workspace_prefixes)?,
+            ..self.matcher.clone()
+        };
+        let dataflow = match &self.dataflow {
+            Some(dataflow) => {
+                Some(Dataflow { destination_values: plain(&dataflow.destination_values)?, ..dataflow.clone() })
+            }
+            None => None,
+        };
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => Some(Endpoint {
+                path_allowlist: patterns(&endpoint.path_allowlist)?,
+                path_denylist: patterns(&endpoint.path_denylist)?,
+                ..endpoint.clone()
+            }),
+            None => None,
+        };
+        Ok(Self { matcher, dataflow, endpoint, ..self.clone() })
+    }
+}
