@@ -11,7 +11,9 @@ mod call;
 mod context;
 mod deny;
 mod dispatch;
+mod mutate;
 mod names;
+mod open;
 mod park;
 mod reply;
 mod resolve;
@@ -20,6 +22,7 @@ mod text;
 mod tree;
 mod view;
 mod walk;
+mod watch;
 
 pub use call::Call;
 pub use context::Context;

@@ -121,7 +121,9 @@ impl View {
     pub(super) fn entry(&self, agent: &Agent<'_>, query: Query<'_>, goal: Goal) -> Result<Found, Stop> {
         let base = query.base(agent)?;
         let path = query.path.as_bytes();
-        if let Some((folder, name, slash)) = split(path)
+        // Mount points are compared at each step, so that takes a walk.
+        if !query.resolve.contains(ResolveFlags::NO_XDEV)
+            && let Some((folder, name, slash)) = split(path)
             && let Some(parent) = self.folder(base.as_ref(), folder, query.resolve)?
         {
             let slot = Slot { parent, name: EntryName::new(name)? };
@@ -170,7 +172,7 @@ impl View {
 
 /// Whether an error may come from seeing a procfs with the guard's eyes, or be about something missing.
 fn needs_walk(errno: Errno) -> bool {
-    matches!(errno, Errno::LOOP | Errno::NOENT | Errno::ACCESS | Errno::PERM)
+    matches!(errno, Errno::LOOP | Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::AGAIN)
 }
 
 /// Splits a path before its last component; `None` if that is no name.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::agent::{Agent, Stop};
 use super::names::{NameBuffer, is_number, stable_proc_path, too_long};
+use super::resolve::Slot;
 use super::text::ShortText;
 use super::tree::Tree;
 use crate::event::Why;
@@ -203,6 +204,21 @@ impl View {
             self.name_in_proc(agent, stat.st_dev, name)?;
         }
         Ok(Named::Path)
+    }
+
+    /// Names an entry of a directory, whether it is there or not.
+    ///
+    /// # Errors
+    /// As [`View::name`]; `ENOENT` if the directory was removed, since nothing can be in it.
+    pub(super) fn slot_name(&self, agent: &Agent<'_>, slot: &Slot, name: &mut NameBuffer) -> Result<(), Stop> {
+        let stat = rustix::fs::fstat(&slot.parent)?;
+        if stat.st_nlink == 0 {
+            return Err(Errno::NOENT.into());
+        }
+        match self.name(agent, slot.parent.as_fd(), &stat, name)? {
+            Named::Path => name.push(slot.name.as_bytes()),
+            Named::Nameless => Err(unnameable()),
+        }
     }
 
     /// Refuses to follow a link out of the `/proc` folder of a process that is not the agent's.

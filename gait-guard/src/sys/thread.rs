@@ -49,3 +49,9 @@ pub fn interrupt(tid: i32) {
     // not ours. A thread that is gone is no error here.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, INTERRUPT) };
 }
+
+/// Sends `signal` to one thread of another process. One that is gone is no error here.
+pub fn signal(tid: i32, signal: i32) {
+    // SAFETY: takes two numbers and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_tkill, tid, signal) };
+}
