@@ -8,12 +8,21 @@
 //! | [`write`] | records and files become a pack |
 //! | [`verify`] | a pack is what its manifest says |
 //! | [`open`] | a pack that is intact, record by record |
+//! | [`replay`], [`diff`], [`reduce`], [`migrate`] | what is done with one |
+//! | [`footer`] | the line that names one |
+//! | [`demo`] | the one that needs nothing |
 
 pub mod container;
+pub mod demo;
+pub mod diff;
+pub mod footer;
 pub mod lines;
 pub mod manifest;
+pub mod migrate;
 pub mod open;
 pub mod record;
+pub mod reduce;
+pub mod replay;
 pub mod verify;
 pub mod write;
 
