@@ -9,6 +9,8 @@ mod failure;
 mod flags;
 mod help;
 mod keys;
+mod locate;
+mod pack;
 mod render;
 mod verb;
 

@@ -23,6 +23,8 @@ pub struct Outcome {
     pub status: Status,
     /// Lines for people, each ended by `\n`.
     pub text: String,
+    /// What else should be known: on stderr in text form, where the JSON answer has its own member for it.
+    warnings: Vec<String>,
     /// The members of the JSON answer; `None` when they could not be encoded.
     fields: Option<Map<String, Value>>,
 }
@@ -34,12 +36,17 @@ impl Outcome {
             Ok(Value::Object(fields)) => Some(fields),
             _ => None,
         };
-        Outcome { status: exit.into(), text: with_ends(lines), fields }
+        Outcome { status: exit.into(), text: with_ends(lines), warnings: Vec::new(), fields }
+    }
+
+    /// The same answer with warnings for people.
+    pub fn with_warnings(self, warnings: &[String]) -> Self {
+        Outcome { warnings: warnings.to_vec(), ..self }
     }
 
     /// The text of a usage block or explanation: the same in both forms.
     pub fn plain(exit: Exit, text: String) -> Self {
-        Outcome { status: exit.into(), text, fields: Some(Map::new()) }
+        Outcome { status: exit.into(), text, warnings: Vec::new(), fields: Some(Map::new()) }
     }
 }
 
@@ -58,7 +65,11 @@ pub struct Printed {
 /// The answer of a verb in the form asked for.
 pub fn answer(form: Form, label: &str, correlation_id: &str, result: Result<Outcome, Failure>) -> Printed {
     match (result, form) {
-        (Ok(outcome), Form::Text) => Printed { stdout: outcome.text, stderr: String::new(), status: outcome.status },
+        (Ok(outcome), Form::Text) => Printed {
+            stderr: outcome.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect(),
+            stdout: outcome.text,
+            status: outcome.status,
+        },
         (Ok(outcome), Form::Json) => json_line(outcome.fields, correlation_id, outcome.status),
         (Err(failure), Form::Text) => Printed {
             stdout: format!("{label} error: {}\n", failure.message),

@@ -3,13 +3,31 @@
 //! To add a verb: write its file with a `pub static VERB: Verb`, add `mod` and one line to [`VERBS`]. Usage, help,
 //! dispatch, `--json` errors and event logs follow from that table; a verb that is not in it is an unknown command.
 
+mod demo;
+mod migrate;
+mod run_diff;
+mod run_receipt;
+mod run_record;
+mod run_reduce;
+mod run_replay;
+mod verify;
+
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, Order};
 use crate::render::{Form, Outcome};
 use std::ffi::OsString;
 
 /// All verbs in the order of the usage block.
-static VERBS: &[&Verb] = &[];
+static VERBS: &[&Verb] = &[
+    &demo::VERB,
+    &verify::VERB,
+    &run_record::VERB,
+    &run_replay::VERB,
+    &run_diff::VERB,
+    &run_receipt::VERB,
+    &run_reduce::VERB,
+    &migrate::VERB,
+];
 
 /// First words that have verbs below them, with the line of their own `--explain`.
 pub static GROUPS: &[Group] = &[

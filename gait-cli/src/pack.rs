@@ -1,0 +1,112 @@
+//! Runpacks as files: written whole or not at all, and opened for the commands that work with them.
+
+use crate::failure::Failure;
+use crate::locate;
+use gait_core::file::{self, AtomicFile, PathError};
+use gait_core::runpack::open::Runpack;
+use gait_core::runpack::record::Manifest;
+use gait_core::runpack::write::{PackError, PackFacts, PackMember, RunRecords, write_pack};
+use gait_core::signature::PrivateKey;
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
+use std::path::{Component, Path, PathBuf};
+
+/// An intact runpack on disk.
+pub type OpenPack = Runpack<BufReader<File>>;
+
+/// Opens the runpack that `input` names, and gives its path as named.
+///
+/// # Errors
+/// It is not there or not intact: exit 6.
+pub fn open(input: &str) -> Result<(OpenPack, PathBuf), Failure> {
+    let path = locate::runpack(input)?;
+    let pack = Runpack::open_path(&path).map_err(Failure::invalid)?;
+    Ok((pack, path))
+}
+
+/// Writes a runpack to `path`, whose folder is made if need be.
+///
+/// # Errors
+/// It could not be written: exit 1; what was at `path` is as before.
+pub fn write(
+    path: &Path,
+    facts: &PackFacts,
+    members: &[PackMember],
+    keys: &[&PrivateKey],
+) -> Result<Manifest, Failure> {
+    file::create_folders(parent(path)).map_err(Failure::io)?;
+    let target = AtomicFile::create(path).map_err(Failure::io)?;
+    let mut out = BufWriter::with_capacity(1 << 18, target);
+    let manifest = write_pack(&mut out, facts, members, keys).map_err(|error: PackError| Failure::io(error))?;
+    let target = out.into_inner().map_err(|error| {
+        Failure::io(PathError { op: "write", path: path.to_path_buf(), source: error.into_error() })
+    })?;
+    target.commit().map_err(Failure::io)?;
+    Ok(manifest)
+}
+
+/// Writes the pack of `records` to `path`.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_records(path: &Path, records: &RunRecords, keys: &[&PrivateKey]) -> Result<Manifest, Failure> {
+    let members = records.members().map_err(Failure::invalid)?;
+    write(path, &records.facts(), &members, keys)
+}
+
+/// Writes a whole file to `path`, whose folder is made if need be.
+///
+/// # Errors
+/// It could not be written: exit 1.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    file::create_folders(parent(path)).map_err(Failure::io)?;
+    file::write_atomic(path, bytes).map_err(Failure::io)
+}
+
+/// The folder of `path`; empty for a bare name.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// `path` without `.`, doubled separators and `a/..`; `.` for nothing.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut parts: Vec<Component<'_>> = Vec::new();
+    for part in path.components() {
+        match (part, parts.last()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    if parts.is_empty() { PathBuf::from(".") } else { parts.into_iter().collect() }
+}
+
+/// How answers name a file in an output folder: with `./` unless it is absolute or starts with a dot already.
+pub fn shown(path: &Path) -> String {
+    let text = clean(path).display().to_string();
+    if path.is_absolute() || text.starts_with('.') { text } else { format!("./{text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_text() {
+        for (path, expected) in
+            [("./a//b/../c", "a/c"), ("", "."), ("../x", "../x"), ("/../a", "/a"), ("a/..", "."), ("..", "..")]
+        {
+            assert_eq!(clean(Path::new(path)), Path::new(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_shown_as_something_to_type() {
+        for (path, expected) in [("gait-out/x", "./gait-out/x"), ("./o/x", "./o/x"), ("/o/x", "/o/x"), ("../x", "../x")]
+        {
+            assert_eq!(shown(Path::new(path)), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `gait verify <run_id|path>`: is a runpack what it says it is, and who says so?
+
+use super::{Call, Help, Verb};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
+use crate::render::Outcome;
+use crate::{keys, locate};
+use gait_core::runpack::container::Container;
+use gait_core::runpack::manifest::SignatureStatus;
+use gait_core::runpack::open::open_file;
+use gait_core::runpack::verify::{HashMismatch, SignatureNeed, VerifyError, integrity};
+use gait_core::signature::PublicKey;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+pub static VERB: Verb = Verb {
+    path: &["verify"],
+    label: "verify",
+    explain: "Verify runpack integrity offline: file hashes, manifest digest, and optional signatures.",
+    positionals: "<run_id|path>",
+    flags: &[JSON, PROFILE, REQUIRE_SIGNATURE, VERIFY_KEYS[0], VERIFY_KEYS[1], VERIFY_KEYS[2], VERIFY_KEYS[3]],
+    order: Order::Interspersed,
+    help: Help::Page,
+    notes: &["exit codes: 0 ok, 2 not ok, 6 the file can't be checked"],
+    run,
+};
+
+pub const PROFILE: Flag =
+    Flag::value("profile", "standard|strict", "strict: a signature must hold, a key must be given");
+pub const REQUIRE_SIGNATURE: Flag = Flag::switch("require-signature", "not ok without a signature that holds");
+
+/// What is asked of a runpack.
+#[derive(Debug)]
+pub struct Demand {
+    pub need: SignatureNeed,
+    pub key: Option<PublicKey>,
+}
+
+impl Demand {
+    /// Nothing but integrity.
+    pub fn integrity() -> Self {
+        Demand { need: SignatureNeed::Optional, key: None }
+    }
+
+    /// What the flags of `verify` ask for.
+    ///
+    /// # Errors
+    /// An unknown profile, a strict one without a key, a key that can't be read: exit 6.
+    pub fn from_flags(args: &Args) -> Result<Self, Failure> {
+        let profile = args.text("profile");
+        let strict = match profile.trim().to_ascii_lowercase().as_str() {
+            "" | "standard" => false,
+            "strict" => true,
+            _ => {
+                return Err(Failure::invalid(format!(
+                    "unsupported --profile value {profile:?} (expected standard or strict)"
+                )));
+            }
+        };
+        if strict && !keys::names_a_key(args) {
+            return Err(Failure::invalid(
+                "strict verify profile requires --public-key/--public-key-env or private key source",
+            ));
+        }
+        let need = match strict || args.is_on("require-signature") {
+            true => SignatureNeed::Required,
+            false => SignatureNeed::Optional,
+        };
+        Ok(Demand { need, key: keys::verify_key(args)? })
+    }
+}
+
+/// The answer about one runpack.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    pub ok: bool,
+    pub path: String,
+    pub run_id: String,
+    pub manifest_digest: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub files_checked: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_files: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hash_mismatches: Vec<HashMismatch>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undeclared_files: Vec<String>,
+    pub signature_status: SignatureStatus,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signature_errors: Vec<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub signatures_total: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub signatures_valid: usize,
+    /// What is known beyond a plain runpack.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+    /// The same in words.
+    #[serde(skip)]
+    pub more_lines: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Verdict {
+    /// 0 or 2.
+    pub fn exit(&self) -> Exit {
+        if self.ok { Exit::Ok } else { Exit::VerificationFailed }
+    }
+
+    /// Lines for people.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("verify {}: {}", if self.ok { "ok" } else { "failed" }, self.path)];
+        if !self.ok {
+            lines.extend(self.findings());
+        }
+        lines.extend(self.more_lines.iter().cloned());
+        lines
+    }
+
+    fn findings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.missing_files.is_empty() {
+            lines.push(format!("missing files: {}", self.missing_files.join(", ")));
+        }
+        if !self.hash_mismatches.is_empty() {
+            lines.push(format!("hash mismatches: {}", self.hash_mismatches.len()));
+        }
+        if !self.undeclared_files.is_empty() {
+            lines.push(format!("undeclared files: {}", self.undeclared_files.join(", ")));
+        }
+        lines.push(format!("signature status: {}", self.signature_status.word()));
+        if !self.signature_errors.is_empty() {
+            lines.push(format!("signature errors: {}", self.signature_errors.join("; ")));
+        }
+        lines
+    }
+}
+
+fn run(call: &Call) -> Result<Outcome, Failure> {
+    let words = call.words()?;
+    let [input] = words.as_slice() else {
+        return Err(Failure::invalid("expected run_id or path"));
+    };
+    let demand = Demand::from_flags(&call.args)?;
+    let path = locate::runpack(input)?;
+    let verdict = verify(&path, &demand)?;
+    Ok(Outcome::new(verdict.exit(), &verdict.lines(), &verdict))
+}
+
+/// Checks the runpack at `path`.
+///
+/// # Errors
+/// It can't be checked at all: exit 6.
+pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
+    let source = open_file(path).map_err(|error| Failure::invalid(format!("open zip: {error}")))?;
+    let mut container = Container::open(source).map_err(|error| Failure::invalid(VerifyError::from(error)))?;
+    let found = integrity(&mut container).map_err(Failure::invalid)?;
+    let mut signatures = found.signatures(demand.key.as_ref()).map_err(Failure::invalid)?;
+    if demand.need == SignatureNeed::Required && signatures.status == SignatureStatus::Missing {
+        signatures.errors = vec!["manifest has no signatures".into()];
+    }
+    Ok(Verdict {
+        ok: found.holds() && demand.need.is_met_by(signatures.status),
+        path: path.display().to_string(),
+        files_checked: found.manifest.files.len(),
+        run_id: found.manifest.run_id,
+        manifest_digest: found.manifest.manifest_digest,
+        missing_files: found.missing_files,
+        hash_mismatches: found.hash_mismatches,
+        undeclared_files: found.undeclared_files,
+        signature_status: signatures.status,
+        signature_errors: signatures.errors,
+        signatures_total: signatures.total,
+        signatures_valid: signatures.valid,
+        more: Map::new(),
+        more_lines: Vec::new(),
+    })
+}
