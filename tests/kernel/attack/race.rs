@@ -1,0 +1,233 @@
+//! Arguments that change while the kernel, or a guard, is reading them.
+//!
+//! Each race prints `tries N escaped N` and works if it escaped at least once: unguarded, where the denied object
+//! is as good as the allowed one, it always does.
+
+use std::ffi::CString;
+use std::io::{self, Read};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use crate::sys;
+
+/// What a file that must not be read begins with.
+const CANARY: &[u8] = b"canary";
+
+/// Bytes that two threads, or two processes, see at one address.
+#[derive(Clone, Copy)]
+struct Shared(&'static [AtomicU8]);
+
+impl Shared {
+    fn new(len: usize) -> io::Result<Self> {
+        let memory = sys::shared_memory(len)?;
+        let (at, len) = (memory.as_mut_ptr(), memory.len());
+        // SAFETY: `memory` is the only slice of the mapping and is given up here; an AtomicU8 has the layout of a u8.
+        Ok(Self(unsafe { std::slice::from_raw_parts(at.cast::<AtomicU8>(), len) }))
+    }
+
+    fn address(self) -> u64 {
+        self.0.as_ptr() as u64
+    }
+
+    fn set(self, bytes: &[u8]) {
+        for (cell, byte) in self.0.iter().zip(bytes) {
+            cell.store(*byte, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A thread that does `flip` over and over until it is dropped.
+struct Flipper {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Flipper {
+    fn start(mut flip: impl FnMut(usize) + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for turn in 0.. {
+                if seen.load(Ordering::Relaxed) {
+                    return;
+                }
+                flip(turn);
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Flipper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn number(text: &str) -> io::Result<usize> {
+    text.parse().map_err(|_| io::Error::other("not a number"))
+}
+
+fn c_bytes(text: &str) -> io::Result<Vec<u8>> {
+    Ok(CString::new(text)?.into_bytes_with_nul())
+}
+
+/// Two texts of one length, so that a half-written one is neither longer nor shorter.
+fn pair(a: &str, b: &str) -> io::Result<[Vec<u8>; 2]> {
+    let pair = [c_bytes(a)?, c_bytes(b)?];
+    if pair[0].len() == pair[1].len() { Ok(pair) } else { Err(io::Error::other("the two must be of one length")) }
+}
+
+fn report(tries: usize, escaped: usize) -> io::Result<bool> {
+    println!("tries {tries} escaped {escaped}");
+    Ok(escaped > 0)
+}
+
+/// The path bytes of `open` flip between a file that may be read and one that may not.
+pub fn open(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
+    let paths = pair(allowed, denied)?;
+    let shared = Shared::new(paths[0].len())?;
+    shared.set(&paths[0]);
+    let _flipper = Flipper::start(move |turn| shared.set(&paths[turn % 2]));
+    let tries = number(tries)?;
+    let escaped = (0..tries).filter(|_| opens_canary(shared.address())).count();
+    report(tries, escaped)
+}
+
+/// A symbolic link flips between the two.
+pub fn link(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
+    let targets = [allowed.to_owned(), denied.to_owned()];
+    let (name, next) = ("race-link", "race-link.next");
+    let _ = std::fs::remove_file(name);
+    std::os::unix::fs::symlink(allowed, name)?;
+    let _flipper = Flipper::start(move |turn| {
+        let _ = std::os::unix::fs::symlink(&targets[turn % 2], next);
+        let _ = std::fs::rename(next, name);
+    });
+    let path = c_bytes(name)?;
+    let tries = number(tries)?;
+    let escaped = (0..tries).filter(|_| opens_canary(path.as_ptr() as u64)).count();
+    report(tries, escaped)
+}
+
+fn opens_canary(path: u64) -> bool {
+    let at = libc::AT_FDCWD as u64;
+    // SAFETY: `path` is the address of a terminated string; both that are flipped between end at the same byte.
+    let opened = unsafe { sys::syscall(libc::SYS_openat, [at, path, libc::O_RDONLY as u64, 0, 0, 0]) };
+    let Ok(fd) = opened else { return false };
+    let mut head = [0_u8; 6];
+    // SAFETY: reads at most 6 bytes into a local of 6.
+    let read = unsafe { sys::syscall(libc::SYS_read, [fd as u64, head.as_mut_ptr() as u64, 6, 0, 0, 0]) };
+    // SAFETY: closes the descriptor that was opened above and that nobody else holds.
+    let _ = unsafe { sys::syscall(libc::SYS_close, [fd as u64, 0, 0, 0, 0, 0]) };
+    read == Ok(6) && head == CANARY
+}
+
+/// The path bytes of `execve` flip, in memory shared with a process that stays outside the exec. The denied program
+/// is one of us and marks that it ran on a pipe.
+pub fn exec(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
+    let paths = pair(allowed, denied)?;
+    let shared = Shared::new(paths[0].len())?;
+    shared.set(&paths[0]);
+    let (mut marks, pen) = io::pipe()?;
+    // SAFETY: F_DUPFD takes numbers only; the copy stays open across exec, as the mark needs.
+    let fd = unsafe { sys::syscall(libc::SYS_fcntl, [pen.as_raw_fd() as u64, libc::F_DUPFD as u64, 20, 0, 0, 0]) };
+    let fd = fd.map_err(io::Error::from_raw_os_error)?;
+    drop(pen);
+    let texts = [c_bytes("attack")?, c_bytes("mark")?, c_bytes(&fd.to_string())?];
+    let argv = [texts[0].as_ptr() as u64, texts[1].as_ptr() as u64, texts[2].as_ptr() as u64, 0];
+    let flipper = flipping_process(shared, paths)?;
+    let tries = number(tries)?;
+    for _ in 0..tries {
+        let Some(child) = sys::fork()? else {
+            let none = [0_u64];
+            let args = [shared.address(), argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0, 0];
+            // SAFETY: all three are terminated lists or strings that live in this process.
+            let _ = unsafe { sys::syscall(libc::SYS_execve, args) };
+            sys::exit(9)
+        };
+        sys::wait(child);
+    }
+    end(flipper);
+    // SAFETY: closes our copy of the pen, so that the read below ends.
+    let _ = unsafe { sys::syscall(libc::SYS_close, [fd as u64, 0, 0, 0, 0, 0]) };
+    let mut seen = Vec::new();
+    marks.read_to_end(&mut seen)?;
+    report(tries, seen.len())
+}
+
+/// argv[1] flips between two words while `program` (an echo) is executed; it prints which it got.
+pub fn argv(program: &str, tries: &str) -> io::Result<bool> {
+    let words = pair("first-word", "other-word")?;
+    let shared = Shared::new(words[0].len())?;
+    shared.set(&words[0]);
+    let path = c_bytes(program)?;
+    let argv = [path.as_ptr() as u64, shared.address(), 0];
+    let flipper = flipping_process(shared, words)?;
+    for _ in 0..number(tries)? {
+        let Some(child) = sys::fork()? else {
+            let none = [0_u64];
+            let args = [path.as_ptr() as u64, argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0, 0];
+            // SAFETY: as in `exec`.
+            let _ = unsafe { sys::syscall(libc::SYS_execve, args) };
+            sys::exit(9)
+        };
+        sys::wait(child);
+    }
+    end(flipper);
+    Ok(true)
+}
+
+fn flipping_process(shared: Shared, texts: [Vec<u8>; 2]) -> io::Result<i32> {
+    match sys::fork()? {
+        Some(pid) => Ok(pid),
+        None => {
+            for turn in 0.. {
+                shared.set(&texts[turn % 2]);
+            }
+            sys::exit(0)
+        }
+    }
+}
+
+fn end(pid: i32) {
+    // SAFETY: takes numbers only; `pid` is our child that was not waited for.
+    let _ = unsafe { sys::syscall(libc::SYS_kill, [pid as u64, libc::SIGKILL as u64, 0, 0, 0, 0]) };
+    sys::wait(pid);
+}
+
+/// The port of a UDP `connect` flips. An escape is a socket whose peer is the denied port.
+pub fn connect(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
+    let denied_port: u16 = denied.parse().map_err(|_| io::Error::other("not a port"))?;
+    let allowed_port: u16 = allowed.parse().map_err(|_| io::Error::other("not a port"))?;
+    let shared = Shared::new(16)?;
+    shared.set(&loopback(allowed_port));
+    let addresses = [loopback(allowed_port), loopback(denied_port)];
+    let _flipper = Flipper::start(move |turn| shared.set(&addresses[turn % 2]));
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let fd = socket.as_raw_fd() as u64;
+    let tries = number(tries)?;
+    let mut escaped = 0;
+    for _ in 0..tries {
+        // SAFETY: the address is 16 bytes of shared memory, the length of a sockaddr_in.
+        let connected = unsafe { sys::syscall(libc::SYS_connect, [fd, shared.address(), 16, 0, 0, 0]) };
+        if connected.is_ok() && socket.peer_addr().is_ok_and(|peer| peer.port() == denied_port) {
+            escaped += 1;
+        }
+    }
+    report(tries, escaped)
+}
+
+/// `struct sockaddr_in` of 127.0.0.1 and `port`.
+fn loopback(port: u16) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+    bytes[2..4].copy_from_slice(&port.to_be_bytes());
+    bytes[4..8].copy_from_slice(&[127, 0, 0, 1]);
+    bytes
+}

@@ -1,0 +1,109 @@
+//! What a test can't do without, probed by doing it, and what this machine promised to have.
+//!
+//! | | promised in `GAIT_KERNEL` | not promised |
+//! |---|---|---|
+//! | present | run | run |
+//! | absent | failed | skipped, with syscall and errno |
+//! | the probe broke | failed | failed |
+
+use std::collections::HashMap;
+use std::process::Command;
+
+use crate::run::attack;
+
+/// One thing that a test needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// Something of the kernel, by the name that `attack probe` knows.
+    Kernel(&'static str),
+    /// Landlock of at least this ABI.
+    Landlock(u32),
+    /// A program, looked for in PATH.
+    Program(&'static str),
+    /// A file of the kernel.
+    File(&'static str),
+    /// The suite runs as root.
+    Root,
+}
+
+/// The two layers without which nothing is guarded.
+pub const GUARD: [Need; 2] = [Need::Kernel("seccomp-notify"), Need::Landlock(1)];
+
+impl Need {
+    fn probe_name(self) -> &'static str {
+        match self {
+            Self::Kernel(name) => name,
+            Self::Landlock(_) => "landlock",
+            Self::Program(name) | Self::File(name) => name,
+            Self::Root => "root",
+        }
+    }
+}
+
+/// What was found so far: each thing is probed once.
+pub struct Probes {
+    promised: Vec<(String, u32)>,
+    found: HashMap<&'static str, String>,
+}
+
+impl Probes {
+    /// Reads the promises of `GAIT_KERNEL`: `landlock>=6,seccomp-notify`.
+    pub fn from_env() -> Self {
+        Self::promising(&std::env::var("GAIT_KERNEL").unwrap_or_default())
+    }
+
+    fn promising(text: &str) -> Self {
+        let promised = text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(|word| {
+            let (name, version) = word.split_once(">=").unwrap_or((word, "0"));
+            (name.to_owned(), version.parse().unwrap_or(0))
+        });
+        Self { promised: promised.collect(), found: HashMap::new() }
+    }
+
+    /// Whether `need` is met: `None`, or why the test must be skipped.
+    ///
+    /// # Errors
+    /// Promised but absent, or the probe itself broke.
+    pub fn ask(&mut self, need: &Need) -> Result<Option<String>, String> {
+        let name = need.probe_name();
+        let answer = self.found.entry(name).or_insert_with(|| probe(*need)).clone();
+        let wanted = if let Need::Landlock(abi) = need { *abi } else { 0 };
+        let absent = match answer.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["present"] => return Ok(None),
+            ["present", version] if version.parse::<u32>().is_ok_and(|version| version >= wanted) => return Ok(None),
+            ["present", version] => format!("{name} {version} is less than {wanted}"),
+            ["absent", why @ ..] => format!("no {name}: {}", why.join(" ")),
+            _ => return Err(format!("probe of {name} broke: {answer}")),
+        };
+        match self.promised.iter().find(|(promise, _)| promise == name) {
+            Some((_, version)) if *version >= wanted => Err(format!("promised in GAIT_KERNEL, but {absent}")),
+            _ => Ok(Some(absent)),
+        }
+    }
+}
+
+fn probe(need: Need) -> String {
+    match need {
+        Need::Root if rustix::process::geteuid().is_root() => "present".to_owned(),
+        Need::Root => "absent geteuid not 0".to_owned(),
+        Need::Program(name) => program(name),
+        Need::File(path) if std::path::Path::new(path).exists() => "present".to_owned(),
+        Need::File(_) => "absent open ENOENT".to_owned(),
+        Need::Kernel(name) => kernel(name),
+        Need::Landlock(_) => kernel("landlock"),
+    }
+}
+
+fn program(name: &str) -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    if found { "present".to_owned() } else { format!("absent access ENOENT ({name} is not in PATH)") }
+}
+
+fn kernel(name: &str) -> String {
+    match Command::new(attack()).args(["probe", name]).output() {
+        Ok(output) if !output.stdout.is_empty() => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Ok(output) => format!("broken {:?} {}", output.status, String::from_utf8_lossy(&output.stderr)),
+        Err(error) => format!("broken {error}"),
+    }
+}

@@ -1,0 +1,106 @@
+//! Running programs, bare and guarded, without trusting them to end.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+/// Longer than any program of the suite takes, guarded, on a slow machine.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
+
+/// The attacker program, built beside the suite.
+pub fn attack() -> PathBuf {
+    beside_the_suite("attack")
+}
+
+/// The binary under test: `GAIT_BIN`, or the release build of this workspace, made when it is asked for first.
+///
+/// # Panics
+/// If it can't be built: then nothing of the suite can run.
+pub fn gait() -> &'static Path {
+    static GAIT: OnceLock<PathBuf> = OnceLock::new();
+    GAIT.get_or_init(|| {
+        if let Some(path) = std::env::var_os("GAIT_BIN") {
+            return PathBuf::from(path);
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--release", "--quiet", "--package", "gait-cli"])
+            .current_dir(repository())
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "gait does not build");
+        repository().join("target/release/gait")
+    })
+}
+
+/// The folder of the workspace.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// `target/<profile>/<name>`, seen from `target/<profile>/deps/<suite>`.
+fn beside_the_suite(name: &str) -> PathBuf {
+    let suite = std::env::current_exe().unwrap_or_default();
+    suite.ancestors().nth(2).map(|folder| folder.join(name)).unwrap_or_default()
+}
+
+/// How a program ended and what it said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Exit code, or 128 + n for signal n, as a shell would say it.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs `command` with no input to its end.
+///
+/// # Errors
+/// It could not be started, or had to be killed at the time limit.
+pub fn run(command: &mut Command) -> anyhow::Result<Ran> {
+    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let mut child = command.spawn().with_context(|| format!("start {:?}", command.get_program()))?;
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > TIME_LIMIT {
+            child.kill()?;
+            child.wait()?;
+            bail!("{command:?} did not end; it said:\n{}{}", text(&mut stdout)?, text(&mut stderr)?);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let code = status.code().or(status.signal().map(|n| 128 + n)).context("neither exited nor killed")?;
+    Ok(Ran { code, stdout: text(&mut stdout)?, stderr: text(&mut stderr)? })
+}
+
+fn text(file: &mut File) -> anyhow::Result<String> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A command in `folder` with nothing of the suite's environment but a usual PATH, and `home` as home.
+pub fn command(program: impl AsRef<OsStr>, folder: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", home)
+        .env("LANG", "C.UTF-8")
+        .env("TZ", "UTC");
+    command
+}

@@ -1,0 +1,123 @@
+//! The guard is killed: its whole tree dies at once, and what it wrote can be sealed.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use kernel_suite::need::GUARD;
+use kernel_suite::run;
+use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Scene};
+use kernel_suite::suite::{Test, test};
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("SUP-01 kill -9 of gait ends 500 children, half of them detached", GUARD, || killed("500")),
+        test("SUP-01 the journal of a killed run becomes a runpack that says so", GUARD, sealed),
+        test("SIGTERM to gait ends the agent and leaves its evidence", GUARD, || told_to_end("TERM")),
+        test("SIGINT to gait ends the agent and leaves its evidence", GUARD, || told_to_end("INT")),
+    ]
+}
+
+/// A guarded run that goes on by itself, and says `ready` when it does.
+fn started(scene: &Scene, policy: &str, words: &[&str]) -> anyhow::Result<Child> {
+    let mut command = scene.exec(policy, &[], words)?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no pipe")?).read_line(&mut line)?;
+    if line != "ready\n" {
+        child.kill()?;
+        child.wait()?;
+        anyhow::bail!("it said {line:?}");
+    }
+    Ok(child)
+}
+
+/// Living processes that run a program of this scene.
+fn living(scene: &Scene) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let ours = String::from_utf8_lossy(&command).contains(&*scene.root().to_string_lossy());
+        if ours && !status.contains("State:\tZ") && !status.contains("State:\tX") {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// How long it takes until nothing of the scene lives; an error after 5 seconds.
+fn all_gone(scene: &Scene) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        if living(scene)? == 0 {
+            return Ok(start.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    anyhow::bail!("{} processes live on", living(scene)?)
+}
+
+fn killed(count: &str) -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let mut gait = started(&scene, CORPUS_POLICY, &["{A}", "bomb", count])?;
+    let before = living(&scene)?;
+    ensure!(before > 500, "only {before} processes were there to be killed");
+    gait.kill()?;
+    gait.wait()?;
+    let took = all_gone(&scene)?;
+    ensure!(took < Duration::from_secs(2), "it took {took:?}");
+    Ok(())
+}
+
+fn sealed() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let script = "for n in 1 2 3; do cat own; done >/dev/null; cat {S}/secret 2>/dev/null; echo ready; sleep 100";
+    let mut running = started(&scene, CORPUS_POLICY, &["/bin/sh", "-c", script])?;
+    let gait = run::gait().to_string_lossy();
+    let runs: Vec<_> = fs::read_dir(scene.path("{R}/home/.gait/runs"))?.flatten().map(|run| run.file_name()).collect();
+    ensure!(runs.len() == 1, "{runs:?}");
+    let run_id = runs[0].to_string_lossy().into_owned();
+    let seal = [&*gait, "run", "seal", run_id.as_str(), "--out-dir", "{R}/out"];
+    let early = scene.bare(&seal)?;
+    ensure!(early.code == 6, "a run that goes on was sealed: {early:?}");
+    running.kill()?;
+    running.wait()?;
+    all_gone(&scene)?;
+    let late = scene.bare(&seal)?;
+    ensure!(late.code == 0, "{late:?}");
+    let path = scene.newest_pack()?;
+    let said = scene.bare(&[&*gait, "verify", &*path.to_string_lossy()])?;
+    ensure!(said.stdout.contains("guarded: incomplete"), "{said:?}");
+    let strict = scene.bare(&[&*gait, "verify", "--profile", "strict", &*path.to_string_lossy()])?;
+    ensure!(strict.code == 2, "an incomplete run is strict: {strict:?}");
+    let pack = kernel_suite::pack::Pack::read(&path)?;
+    let secret = scene.expand("{S}/secret");
+    ensure!(pack.denied().any(|denied| denied.value == secret), "the denial is lost: {:?}", pack.decided);
+    Ok(())
+}
+
+fn told_to_end(signal: &str) -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let mut gait = started(&scene, ALLOW_ALL, &["/bin/sh", "-c", "echo ready; cat own; sleep 100"])?;
+    let sent = scene.bare(&["/bin/kill", &format!("-{signal}"), &gait.id().to_string()])?;
+    ensure!(sent.code == 0, "{sent:?}");
+    let start = Instant::now();
+    while gait.try_wait()?.is_none() {
+        if start.elapsed() > Duration::from_secs(10) {
+            gait.kill()?;
+            gait.wait()?;
+            anyhow::bail!("it did not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    all_gone(&scene)?;
+    scene.newest_pack().context("no evidence")?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Much of everything: nothing is lost, and the supervisor does not grow.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use kernel_suite::need::GUARD;
+use kernel_suite::pack::Pack;
+use kernel_suite::run;
+use kernel_suite::scene::{CORPUS_POLICY, Scene};
+use kernel_suite::suite::{Test, test};
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("200,000 opens: no decision lost, the journal verifies, memory stays flat", GUARD, opens),
+        test("SUP-04 long argument lists and environments", GUARD, long_arguments),
+    ]
+}
+
+const OPENS: u64 = 200_000;
+
+/// How much the guard may grow between a tenth of the way and the end.
+const GROWTH_KIB: u64 = 4096;
+
+fn opens() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let mut command = scene.exec(CORPUS_POLICY, &[], &["{A}", "opens", "own", &OPENS.to_string()])?;
+    let mut gait = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut sizes = Vec::new();
+    let status = loop {
+        if let Some(status) = gait.try_wait()? {
+            break status;
+        }
+        sizes.extend(guard_kib(gait.id()));
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    ensure!(status.success(), "{status:?}");
+    let pack = Pack::read(&scene.newest_pack()?)?;
+    let own = scene.expand("{W}/own");
+    let counted: u64 = pack.decided.iter().filter(|d| d.value == own && d.tool == "fs.read").map(|d| d.count).sum();
+    ensure!(counted == OPENS, "{counted} decisions");
+    ensure!(pack.lines("lost").count() == 0, "decisions were lost");
+    let last = pack.lines("checkpoint").last().context("no checkpoint")?;
+    ensure!(last["decisions"].as_u64().is_some_and(|all| all >= OPENS), "{last}");
+    // Sealing at the end is not the steady state: look at the middle of the run.
+    let (early, late) = (sizes.get(sizes.len() / 10), sizes.get(sizes.len() * 8 / 10));
+    let (early, late) = early.zip(late).context("too quick to be looked at")?;
+    ensure!(*late <= early + GROWTH_KIB, "grew from {early} to {late} KiB: {sizes:?}");
+    Ok(())
+}
+
+/// Resident memory of gait and the helpers that it forked, without the agent.
+fn guard_kib(pid: u32) -> Option<u64> {
+    let own = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let mut total = 0;
+    let mut todo = vec![pid];
+    while let Some(pid) = todo.pop() {
+        if fs::read_link(format!("/proc/{pid}/exe")).ok().as_ref() != Some(&own) {
+            continue;
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        total += resident.split_whitespace().next()?.parse::<u64>().ok()?;
+        for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            todo.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    Some(total)
+}
+
+fn long_arguments() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let script = "/bin/true $(seq 1 20000) && /usr/bin/env A=$(head -c 100000 /dev/zero | tr '\\0' a) /bin/true && echo done";
+    let words = ["/bin/bash", "-c", script];
+    let control = scene.bare(&words)?;
+    ensure!(control.stdout == "done\n", "{control:?}");
+    let ran = run::run(&mut scene.exec(CORPUS_POLICY, &["--capture-mode", "raw"], &words)?)?;
+    let guarded = scene.finished(ran)?;
+    ensure!(guarded.ran.stdout == "done\n", "{:?}", guarded.ran);
+    let many = guarded.pack.lines("exec").filter_map(|line| line["argc"].as_u64()).max();
+    ensure!(many == Some(20_001), "argc {many:?}");
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The escape corpus: every attack with its control, its denial, and its record.
+
+#[path = "escape/exec.rs"]
+mod exec;
+#[path = "escape/files.rs"]
+mod files;
+#[path = "escape/foreign.rs"]
+mod foreign;
+#[path = "escape/network.rs"]
+mod network;
+#[path = "escape/processes.rs"]
+mod processes;
+#[path = "escape/supervisor.rs"]
+mod supervisor;
+
+fn main() -> std::process::ExitCode {
+    let groups =
+        [files::tests(), exec::tests(), network::tests(), foreign::tests(), processes::tests(), supervisor::tests()];
+    kernel_suite::suite::main(groups.into_iter().flatten().collect())
+}

@@ -1,0 +1,210 @@
+//! EX: programs that must not run, by whatever way they are started.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::ensure;
+use kernel_suite::CANARY;
+use kernel_suite::denial::{Denial, denial};
+use kernel_suite::need::GUARD;
+use kernel_suite::run;
+use kernel_suite::scene::{CORPUS_POLICY, Scene};
+use kernel_suite::suite::{Test, test};
+
+pub fn tests() -> Vec<Test> {
+    let denials = [files(), nameless(), loaders(), races()].into_iter().flatten().map(Denial::test);
+    denials.chain([recorded_argv(), children_stay_in_the_policy(), names_decide_nothing()]).collect()
+}
+
+/// A program in W, put there beforehand: what the agent could have built or copied.
+fn planted(scene: &Scene) -> anyhow::Result<()> {
+    fs::copy(scene.path("{A}"), scene.path("{W}/mine"))?;
+    Ok(())
+}
+
+fn files() -> Vec<Denial> {
+    let run = |name: &str| denial(name).recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted");
+    vec![
+        run("EX-01 a copy in the workspace").runs(&["/bin/sh", "-c", "cp {A} mine; exec ./mine mark 1"]).shows("x"),
+        run("EX-01 a program of the workspace by execve")
+            .setup(planted)
+            .calls(&["execve s:{W}/mine argv:mine,mark,1 argv:A=1"])
+            .shows("x"),
+        run("EX-01 by execveat and a folder descriptor")
+            .setup(planted)
+            .calls(&["openat -100 s:{W} 0o200000", "execveat $1 s:mine argv:mine,mark,1 argv:A=1 0"])
+            .shows("x"),
+        run("EX-01 by execveat of an open file")
+            .setup(planted)
+            .calls(&["openat -100 s:{W}/mine 0", "execveat $1 s: argv:mine,mark,1 argv:A=1 0x1000"])
+            .shows("x"),
+        run("EX-03 by the descriptor link of procfs")
+            .setup(planted)
+            .calls(&["openat -100 s:{W}/mine 0", "execve s:/proc/self/fd/3 argv:mine,mark,1 argv:A=1"])
+            .shows("x"),
+        run("EX-01 by the root link of procfs")
+            .setup(planted)
+            .calls(&["execve s:/proc/self/root{W}/mine argv:mine,mark,1 argv:A=1"])
+            .shows("x"),
+        run("EX-02 by a symbolic link in a folder that may execute")
+            .setup(|scene| {
+                planted(scene)?;
+                Ok(std::os::unix::fs::symlink(scene.path("{W}/mine"), scene.path("{R}/bin/innocent"))?)
+            })
+            .calls(&["execve s:{R}/bin/innocent argv:mine,mark,1 argv:A=1"])
+            .shows("x"),
+        denial("EX-06 a script in the workspace")
+            .setup(|scene| script(scene, "#!/bin/sh\necho ran"))
+            .calls(&["execve s:{W}/script argv:script argv:A=1"])
+            .shows("ran")
+            .recorded("proc.exec", "{W}/script", "endpoint_path_not_allowlisted"),
+        denial("EX-06 a script whose interpreter is denied")
+            .setup(|scene| {
+                planted(scene)?;
+                let text = scene.expand("#!{W}/mine mark 1\n");
+                fs::write(scene.path("{R}/bin/script"), text)?;
+                Ok(fs::set_permissions(scene.path("{R}/bin/script"), fs::Permissions::from_mode(0o755))?)
+            })
+            // The kernel appends the script's name: `mine "mark 1" script` is refused by the attacker, but it ran.
+            .calls(&["execve s:{R}/bin/script argv:script argv:A=1"])
+            .errors(&[])
+            .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted")
+            .shows_error("attack: unknown"),
+        denial("EX-04 a denied program under a shell, find and env")
+            .setup(planted)
+            .runs(&["/bin/sh", "-c", "find {W}/mine -exec env {} mark 1 \\;"])
+            .shows("x")
+            .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted"),
+        denial("EX-04 a denied program under python")
+            .setup(planted)
+            .runs(&["/usr/bin/python3", "-c", "import subprocess; subprocess.run(['{W}/mine', 'mark', '1'])"])
+            .shows("x")
+            .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted"),
+        denial("EX-12 a denied program after a double fork and setsid")
+            .setup(planted)
+            .runs(&["/bin/sh", "-c", "(setsid sh -c './mine mark 1 >late' &) ; sleep 0.3; cat late"])
+            .shows("x")
+            .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted"),
+    ]
+}
+
+fn script(scene: &Scene, text: &str) -> anyhow::Result<()> {
+    fs::write(scene.path("{W}/script"), text)?;
+    Ok(fs::set_permissions(scene.path("{W}/script"), fs::Permissions::from_mode(0o755))?)
+}
+
+fn nameless() -> Vec<Denial> {
+    vec![
+        denial("EX-03 a program that lies in memory only")
+            .attack(&["memfd-exec", "{A}", "mark", "1"])
+            .shows("x")
+            .recorded("proc.exec", "memfd:*", "default_block"),
+        denial("EX-03 a file without a name").attack(&["tmpfile-exec", "{W}", "{A}", "mark", "1"]).shows("x").recorded(
+            "proc.exec",
+            "*",
+            "default_block",
+        ),
+        denial("EX-03 a program that was unlinked")
+            .setup(planted)
+            .calls(&[
+                "openat -100 s:{W}/mine 0",
+                "unlink s:{W}/mine",
+                "execveat $1 s: argv:mine,mark,1 argv:A=1 0x1000",
+            ])
+            .shows("x"),
+    ]
+}
+
+fn loaders() -> Vec<Denial> {
+    let mapped = |name: &str| denial(name).recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted");
+    vec![
+        mapped("EX-02 the dynamic loader as a launcher")
+            .setup(planted)
+            .runs(&["/lib64/ld-linux-x86-64.so.2", "{W}/mine", "mark", "1"])
+            .shows("x"),
+        mapped("EX-02 an executable mapping of a file that may only be read")
+            .setup(planted)
+            .calls(&["openat -100 s:{W}/mine 0", "mmap 0 4096 5 2 $1 0"]),
+        mapped("EX-02 a mapping made executable afterwards").setup(planted).calls(&[
+            "openat -100 s:{W}/mine 0",
+            "mmap 0 4096 1 2 $1 0",
+            "mprotect $2 4096 5",
+        ]),
+        denial("EX-02 a personality that makes readable mappings executable")
+            .calls(&["personality 0x400000"])
+            .recorded("sys.personality", "*", "guard_floor_unmediated"),
+        denial("EX-08 a library of the workspace in LD_PRELOAD")
+            .setup(|scene| {
+                let source = "__attribute__((constructor)) void hello(void) { __builtin_puts(\"preloaded\"); }";
+                fs::write(scene.path("{W}/evil.c"), source)?;
+                let built = scene.bare(&["cc", "-shared", "-fPIC", "-o", "{W}/evil.so", "{W}/evil.c"])?;
+                ensure!(built.code == 0, "{built:?}");
+                Ok(())
+            })
+            .runs(&["/bin/sh", "-c", "LD_PRELOAD={W}/evil.so /bin/true"])
+            .shows("preloaded")
+            .recorded("proc.exec", "{W}/evil.so", "endpoint_path_not_allowlisted"),
+    ]
+}
+
+fn races() -> Vec<Denial> {
+    vec![
+        denial("EX-07 path bytes that flip during execve")
+            .setup(|scene| {
+                fs::copy("/bin/true", scene.path("{R}/bin/mine"))?;
+                planted(scene)?;
+                // Of one length: {R}/bin/mine and {R}/w/../w/mine differ, so link both under names that do not.
+                fs::create_dir(scene.path("{R}/wwww"))?;
+                Ok(fs::rename(scene.path("{W}/mine"), scene.path("{R}/wwww/mine"))?)
+            })
+            .attack(&["race-exec", "{R}/bin//mine", "{R}/wwww/mine", "1000"])
+            .errors(&[]),
+    ]
+}
+
+fn recorded_argv() -> Test {
+    test("EX-07 the recorded argv is the one that ran, however it flips", GUARD, || {
+        let scene = Scene::new()?;
+        let flags = ["--capture-mode", "raw"];
+        let ran = run::run(&mut scene.exec(CORPUS_POLICY, &flags, &["{A}", "race-argv", "/bin/echo", "300"])?)?;
+        let guarded = scene.finished(ran)?;
+        let mut said: Vec<String> = guarded.ran.stdout.lines().map(str::to_owned).collect();
+        let argvs = guarded.pack.lines("exec").filter_map(|line| line["argv"].as_array());
+        let mut recorded: Vec<String> = argvs
+            .filter(|argv| argv.first().is_some_and(|name| name == "/bin/echo"))
+            .filter_map(|argv| argv.get(1).and_then(|word| word.as_str()).map(str::to_owned))
+            .collect();
+        said.sort();
+        recorded.sort();
+        ensure!(said.len() == 300, "only {} echoes ran: {:?}", said.len(), guarded.ran.stderr);
+        ensure!(said == recorded, "said {said:?}, recorded {recorded:?}");
+        Ok(())
+    })
+}
+
+fn children_stay_in_the_policy() -> Test {
+    test("EX-12 detached children are judged to the end, and end with the run", GUARD, || {
+        let scene = Scene::new()?;
+        let policy = CORPUS_POLICY.replace("\"**/.env\",", "\"**/late-*\", \"**/.env\",");
+        ensure!(policy != CORPUS_POLICY, "the policy was not changed");
+        let guarded = scene.guarded(&policy, &["/bin/sh", "-c", "{A} detached 5; sleep 1"])?;
+        let denied = guarded.pack.denied().filter(|denied| denied.value.contains("/late-")).count();
+        ensure!(denied == 5, "{denied} of 5 were judged: {:?}", guarded.ran);
+        ensure!(!scene.path("{W}/late-0").exists(), "a detached child wrote its file");
+        Ok(())
+    })
+}
+
+fn names_decide_nothing() -> Test {
+    test("EX-10 a process that calls itself apt-get gets no more than others", GUARD, || {
+        let scene = Scene::new()?;
+        let calls = ["{A}", "calls", "prctl 15 s:apt-get", "open s:{S}/secret 0", "read $2 out:64 64"];
+        let control = Scene::new()?.bare(&["/bin/true"])?;
+        ensure!(control.code == 0, "{control:?}");
+        let guarded = scene.guarded(CORPUS_POLICY, &calls)?;
+        ensure!(guarded.ran.stdout.contains("prctl = 0"), "the name could not be set: {:?}", guarded.ran);
+        ensure!(guarded.ran.stdout.contains("open ! EACCES"), "{:?}", guarded.ran);
+        ensure!(!guarded.ran.stdout.contains(CANARY), "{:?}", guarded.ran);
+        Ok(())
+    })
+}

@@ -1,0 +1,161 @@
+//! SUP and SEC: the guard itself, its files, and what it writes down.
+
+use anyhow::ensure;
+use kernel_suite::denial::{Denial, denial};
+use kernel_suite::need::GUARD;
+use kernel_suite::run;
+use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Guarded, Scene};
+use kernel_suite::suite::{Test, test};
+use kernel_suite::{CANARY, pack::Pack};
+
+pub fn tests() -> Vec<Test> {
+    let bodies = [
+        the_guards_files(),
+        nested(),
+        no_switch(),
+        no_spurious_interrupt(),
+        a_flood_of_names(),
+        secrets_stay_out(),
+        approval_without_an_approver(),
+    ];
+    own_files().into_iter().map(Denial::test).chain(bodies).collect()
+}
+
+/// Where the policy allows everything, and the files are the guard's. The control is another run's leftovers.
+fn own_files() -> Vec<Denial> {
+    let key = |scene: &Scene| {
+        let gait = run::gait().to_string_lossy();
+        let made = scene.bare(&[&*gait, "keys", "init"])?;
+        ensure!(made.code == 0, "gait keys init: {made:?}");
+        Ok(())
+    };
+    let guards = |name: &str| denial(name).policy(ALLOW_ALL).setup(key);
+    vec![
+        guards("SUP-07 the signing key").runs(&["/bin/sh", "-c", "cat {R}/home/.gait/keys/*"]).shows("=").recorded(
+            "fs.read",
+            "{R}/home/.gait/keys/*",
+            "guard_floor_guard_access",
+        ),
+        guards("SUP-07 the policy file")
+            .setup(|scene| Ok(std::fs::write(scene.path("{R}/policy.yaml"), ALLOW_ALL)?))
+            .calls(&["open s:{R}/policy.yaml 0o2001"])
+            .recorded("fs.write", "{R}/policy.yaml", "guard_floor_guard_access"),
+        guards("SUP-07 a file in the output folder")
+            .calls(&["openat -100 s:{R}/out/evil 0o101 0o644"])
+            .changes("{R}/out/evil")
+            .recorded("fs.write", "{R}/out/evil", "guard_floor_guard_access"),
+        guards("SUP-07 the output folder renamed away").calls(&["rename s:{R}/out s:{R}/elsewhere"]).recorded(
+            "fs.delete",
+            "{R}/out",
+            "guard_floor_guard_access",
+        ),
+    ]
+}
+
+fn the_guards_files() -> Test {
+    test("SUP-07 the journal of the running run can't be read, changed or removed", GUARD, || {
+        let scene = Scene::new()?;
+        let script = "ls {R}/home/.gait/runs; cat {R}/home/.gait/runs/*/decisions/*; \
+             rm -rf {R}/home/.gait; mv {R}/home/.gait {R}/home/gone; echo x >>{R}/home/.gait/runs/*/decisions/000001.jsonl";
+        let guarded = scene.guarded(ALLOW_ALL, &["/bin/sh", "-c", script])?;
+        ensure!(!guarded.ran.stdout.contains("gait.exec.journal"), "{:?}", guarded.ran);
+        ensure!(scene.path("{R}/home/.gait/keys").is_dir(), "the keys are gone: {:?}", guarded.ran);
+        Ok(())
+    })
+}
+
+fn nested() -> Test {
+    test("SUP-08 gait inside gait only tightens", GUARD, || {
+        let scene = Scene::new()?;
+        let gait = run::gait().to_string_lossy().into_owned();
+        let inner = [gait.as_str(), "exec", "--out-dir", "{W}/inner", "--", "/bin/cat", "{S}/secret"];
+        let policy = CORPUS_POLICY.replace("\"{R}/bin/**\"", &format!("\"{{R}}/bin/**\", \"{gait}\""));
+        let guarded = scene.guarded(&policy, &inner)?;
+        ensure!(!guarded.ran.stdout.contains(CANARY), "{:?}", guarded.ran);
+        ensure!(guarded.ran.code != 0, "the inner run claims to have worked: {:?}", guarded.ran);
+        Ok(())
+    })
+}
+
+fn no_switch() -> Test {
+    test("SUP-08 no variable of the environment switches the guard off", GUARD, || {
+        let scene = Scene::new()?;
+        let mut command = scene.exec(CORPUS_POLICY, &[], &["/bin/cat", "{S}/secret"])?;
+        for name in
+            ["GAIT_DISABLE", "GAIT_IN_SESSION", "GAIT_SIMULATE", "GAIT_ALLOW_DEGRADED", "DANGEROUSLY_DISABLE_SANDBOX"]
+        {
+            command.env(name, "1");
+        }
+        let guarded = scene.finished(run::run(&mut command)?)?;
+        ensure!(!guarded.ran.stdout.contains(CANARY) && guarded.ran.code == 1, "{:?}", guarded.ran);
+        Ok(())
+    })
+}
+
+fn no_spurious_interrupt() -> Test {
+    test("SUP-06 a timer with SA_RESTART interrupts no mediated call", GUARD, || {
+        let words = ["{A}", "storm", "20000"];
+        let control = Scene::new()?.bare(&words)?;
+        ensure!(control.stdout == "interrupted 0 other 0\n", "{control:?}");
+        let guarded = Scene::new()?.guarded(CORPUS_POLICY, &words)?;
+        ensure!(guarded.ran.stdout == control.stdout, "{:?}", guarded.ran);
+        Ok(())
+    })
+}
+
+fn a_flood_of_names() -> Test {
+    test("SUP-03 20,000 denials of 20,000 names are 20,000 records", GUARD, || {
+        let scene = Scene::new()?;
+        let policy = CORPUS_POLICY.replace("\"**/.env\"]", "\"**/.env\", \"/nowhere/**\"]");
+        // Denied by name, whether there or not: what is missing is judged too.
+        let guarded = scene.guarded(&policy, &["{A}", "open-names", "{S}", "20000"])?;
+        ensure!(guarded.ran.stdout == "missing 20000\n", "{:?}", guarded.ran);
+        let named = guarded.pack.decided.iter().filter(|d| d.value.contains("/s/missing-"));
+        let (distinct, decisions) = named.fold((0, 0), |(n, sum), d| (n + 1, sum + d.count));
+        ensure!(distinct == 20_000 && decisions == 20_000, "{distinct} names, {decisions} decisions");
+        Ok(())
+    })
+}
+
+fn secrets_stay_out() -> Test {
+    test("SEC-01 secrets of the environment reach neither the agent nor the runpack", GUARD, || {
+        let scene = Scene::new()?;
+        let mut command =
+            scene.exec(CORPUS_POLICY, &[], &["/bin/sh", "-c", "env; cat /proc/self/environ; echo {S} $HARMLESS"])?;
+        let secret =
+            ["OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "DB_PASSWORD", "MY_SECRET", "SSH_AUTH_SOCK"];
+        for name in secret {
+            command.env(name, CANARY);
+        }
+        command.env("HARMLESS", "kept");
+        let guarded = scene.finished(run::run(&mut command)?)?;
+        let Guarded { ran, pack } = &guarded;
+        ensure!(ran.stdout.contains("HARMLESS=kept") && ran.stdout.contains(" kept"), "{ran:?}");
+        ensure!(!ran.stdout.contains(CANARY), "{ran:?}");
+        ensure!(!ran.stderr.contains(CANARY), "{ran:?}");
+        ensure!(holds(pack, CANARY).is_empty(), "the runpack holds it: {:?}", holds(pack, CANARY));
+        ensure!(holds(pack, "HARMLESS").is_empty(), "the runpack holds a name: {:?}", holds(pack, "HARMLESS"));
+        Ok(())
+    })
+}
+
+/// Members of the runpack that hold `text`.
+fn holds<'a>(pack: &'a Pack, text: &str) -> Vec<&'a String> {
+    let has = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    pack.members.iter().filter(|(_, bytes)| has(bytes)).map(|(name, _)| name).collect()
+}
+
+fn approval_without_an_approver() -> Test {
+    test("SUP-05 what needs an approval that nobody gives is denied", GUARD, || {
+        let scene = Scene::new()?;
+        let ask = "  - name: ask\n    priority: 1\n    effect: require_approval\n    match: { target_values: [\"{W}/own\"] }\n";
+        let policy = format!("{CORPUS_POLICY}{ask}");
+        let control = scene.bare(&["/bin/cat", "own"])?;
+        ensure!(control.stdout == "own", "{control:?}");
+        let guarded = scene.guarded(&policy, &["/bin/cat", "own"])?;
+        ensure!(guarded.ran.stdout.is_empty() && guarded.ran.code == 1, "{:?}", guarded.ran);
+        let denied = guarded.pack.denied().find(|denied| denied.rule.as_deref() == Some("ask"));
+        ensure!(denied.is_some_and(|denied| denied.count == 1), "{:?}", guarded.pack.decided);
+        Ok(())
+    })
+}
