@@ -53,11 +53,7 @@ fn edges() -> BTreeMap<String, BTreeSet<String>> {
 /// DESIGN section 3. `gait-core` depends on none of ours, so that a runpack can be verified anywhere; the suites
 /// and tools know the product by its binary only.
 fn allowed_edge(from: &str, to: &str) -> bool {
-    matches!(
-        (from, to),
-        ("gait-cli", "gait-guard" | "gait-core")
-            | ("gait-guard", "gait-core" | "gait-ebpf")
-    )
+    matches!((from, to), ("gait-cli", "gait-guard" | "gait-core") | ("gait-guard", "gait-core" | "gait-ebpf"))
 }
 
 #[test]

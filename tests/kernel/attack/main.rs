@@ -4,6 +4,7 @@
 //! worked; 1: it did not; 2: it was called wrongly. Nothing in here is trusted, and it takes no care of itself.
 
 mod calls;
+mod container;
 mod number;
 mod probe;
 mod process;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         ["open-names", folder, times] => process::open_names(folder, times),
         ["bomb", count] => process::bomb(count),
         ["detached", count] => process::detached(count),
+        ["in-container", program, args @ ..] => container::enter(program, args),
         ["storm", tries] => process::storm(tries),
         ["close-all"] => process::close_all(),
         ["deep", folder, levels] => process::deep(folder, levels),

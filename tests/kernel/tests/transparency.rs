@@ -121,7 +121,7 @@ class T(unittest.TestCase):
     def test_prefix(self): self.assertNotEqual(sys.prefix, sys.base_prefix)
     def test_temporary(self):
         with tempfile.TemporaryDirectory(dir='.') as d:
-            open(os.path.join(d, 'x'), 'w').write(json.dumps({'a': 1}))
+            with open(os.path.join(d, 'x'), 'w') as f: f.write(json.dumps({'a': 1}))
             os.rename(os.path.join(d, 'x'), os.path.join(d, 'y'))
             self.assertEqual(os.listdir(d), ['y'])
     def test_database(self):
@@ -156,6 +156,7 @@ cargo build --offline --quiet; ./target/debug/small; cargo test --offline --quie
 "#;
 
 const BASH: &str = r#"
+exec 2>/dev/null
 trap 'echo on exit $?' EXIT; trap 'echo got usr1' USR1
 seq 1 1000 | grep 7 | sort -rn | head -3; echo ${PIPESTATUS[@]}
 kill -USR1 $$; for i in 1 2 3; do (sleep 0.0$i; echo job $i) & done; wait; echo waited $?
@@ -251,6 +252,7 @@ END
 "#;
 
 const SIGNALS: &str = r#"
+exec 2>/dev/null
 bash -c 'kill -TERM $$'; echo $?; bash -c 'exit 42'; echo $?; bash -c 'kill -SEGV $$' 2>/dev/null; echo $?; timeout 0.1 sleep 5; echo $?; (ulimit -f 1; head -c 4096 /dev/zero >big) 2>/dev/null; echo $?; ls -l big | cut -d' ' -f5; nohup true 2>/dev/null; echo $?; nice -n 3 nice; env -i /bin/echo env; exec bash -c 'exit 9'
 "#;
 

@@ -55,12 +55,7 @@ const REFUSED: &[Case] = &[
         code: 6,
         says: &["defualt_verdict"],
     },
-    Case {
-        name: "an unknown flag",
-        words: &["exec", "--polcy", "x", "--"],
-        code: 6,
-        says: &["polcy"],
-    },
+    Case { name: "an unknown flag", words: &["exec", "--polcy", "x", "--"], code: 6, says: &["polcy"] },
     Case {
         name: "a workspace that is not there",
         words: &["exec", "--workspace", "{W}/nowhere", "--"],
@@ -181,7 +176,10 @@ fn simulate() -> anyhow::Result<()> {
     ensure!(guarded.ran.stdout == kernel_suite::CANARY, "{:?}", guarded.ran);
     let secret = scene.expand("{S}/secret");
     let read = guarded.pack.decided.iter().find(|decided| decided.value == secret);
-    ensure!(read.is_some_and(|read| read.allowed && read.reasons.iter().any(|r| r == "endpoint_path_denied")), "{read:?}");
+    ensure!(
+        read.is_some_and(|read| read.allowed && read.reasons.iter().any(|r| r == "endpoint_path_denied")),
+        "{read:?}"
+    );
     Ok(())
 }
 

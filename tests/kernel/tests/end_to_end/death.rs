@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,7 +13,7 @@ use kernel_suite::suite::{Test, test};
 
 pub fn tests() -> Vec<Test> {
     vec![
-        test("SUP-01 kill -9 of gait ends 500 children, half of them detached", GUARD, || killed("500")),
+        test("SUP-01 kill -9 of gait ends 500 children, half of them detached", GUARD, || killed(500)),
         test("SUP-01 the journal of a killed run becomes a runpack that says so", GUARD, sealed),
         test("SIGTERM to gait ends the agent and leaves its evidence", GUARD, || told_to_end("TERM")),
         test("SIGINT to gait ends the agent and leaves its evidence", GUARD, || told_to_end("INT")),
@@ -21,8 +21,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// A guarded run that goes on by itself, and says `ready` when it does.
-fn started(scene: &Scene, policy: &str, words: &[&str]) -> anyhow::Result<Child> {
-    let mut command = scene.exec(policy, &[], words)?;
+fn started(command: &mut Command) -> anyhow::Result<Child> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("no pipe")?).read_line(&mut line)?;
@@ -64,22 +63,28 @@ fn all_gone(scene: &Scene) -> anyhow::Result<Duration> {
     anyhow::bail!("{} processes live on", living(scene)?)
 }
 
-fn killed(count: &str) -> anyhow::Result<()> {
-    let scene = Scene::new()?;
-    let mut gait = started(&scene, CORPUS_POLICY, &["{A}", "bomb", count])?;
-    let before = living(&scene)?;
-    ensure!(before > 500, "only {before} processes were there to be killed");
+/// Kills the guard of `count` children with SIGKILL; all of them must be gone in no time.
+pub fn kill_when_ready(scene: &Scene, command: &mut Command, count: usize) -> anyhow::Result<()> {
+    let mut gait = started(command)?;
+    let before = living(scene)?;
+    ensure!(before > count, "only {before} processes were there to be killed");
     gait.kill()?;
     gait.wait()?;
-    let took = all_gone(&scene)?;
+    let took = all_gone(scene)?;
     ensure!(took < Duration::from_secs(2), "it took {took:?}");
     Ok(())
+}
+
+fn killed(count: usize) -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let mut command = scene.exec(CORPUS_POLICY, &[], &["{A}", "bomb", &count.to_string()])?;
+    kill_when_ready(&scene, &mut command, count)
 }
 
 fn sealed() -> anyhow::Result<()> {
     let scene = Scene::new()?;
     let script = "for n in 1 2 3; do cat own; done >/dev/null; cat {S}/secret 2>/dev/null; echo ready; sleep 100";
-    let mut running = started(&scene, CORPUS_POLICY, &["/bin/sh", "-c", script])?;
+    let mut running = started(&mut scene.exec(CORPUS_POLICY, &[], &["/bin/sh", "-c", script])?)?;
     let gait = run::gait().to_string_lossy();
     let runs: Vec<_> = fs::read_dir(scene.path("{R}/home/.gait/runs"))?.flatten().map(|run| run.file_name()).collect();
     ensure!(runs.len() == 1, "{runs:?}");
@@ -105,7 +110,7 @@ fn sealed() -> anyhow::Result<()> {
 
 fn told_to_end(signal: &str) -> anyhow::Result<()> {
     let scene = Scene::new()?;
-    let mut gait = started(&scene, ALLOW_ALL, &["/bin/sh", "-c", "echo ready; cat own; sleep 100"])?;
+    let mut gait = started(&mut scene.exec(ALLOW_ALL, &[], &["/bin/sh", "-c", "echo ready; cat own; sleep 100"])?)?;
     let sent = scene.bare(&["/bin/kill", &format!("-{signal}"), &gait.id().to_string()])?;
     ensure!(sent.code == 0, "{sent:?}");
     let start = Instant::now();

@@ -104,7 +104,8 @@ fn recorded(scene: &Scene, path: &Path) -> anyhow::Result<()> {
         ("net.connect", "192.0.2.1:443"),
     ] {
         let value = scene.expand(value);
-        let found = pack.denied().any(|denied| denied.tool == tool && denied.value == value && denied.source == "policy");
+        let found =
+            pack.denied().any(|denied| denied.tool == tool && denied.value == value && denied.source == "policy");
         ensure!(found, "no record of {tool} {value}: {:?}", pack.denied().collect::<Vec<_>>());
     }
     let gait = run::gait().to_string_lossy();
@@ -176,11 +177,18 @@ fn any_byte() -> anyhow::Result<()> {
     scene.guarded("schema_id: gait.gate.policy\nschema_version: 1.0.0\ndefault_verdict: allow\n", &["/bin/true"])?;
     let good = fs::read(scene.newest_pack()?)?;
     let failures = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2).map(|half| scope.spawn({
-            let (scene, good) = (&scene, &good);
-            move || accepted(scene, good, half)
-        })).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| anyhow::bail!("panicked"))).collect::<Vec<_>>()
+        let workers: Vec<_> = (0..2)
+            .map(|half| {
+                scope.spawn({
+                    let (scene, good) = (&scene, &good);
+                    move || accepted(scene, good, half)
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| anyhow::bail!("panicked")))
+            .collect::<Vec<_>>()
     });
     let mut accepted = Vec::new();
     for found in failures {

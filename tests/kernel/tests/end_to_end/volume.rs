@@ -72,7 +72,8 @@ fn guard_kib(pid: u32) -> Option<u64> {
 
 fn long_arguments() -> anyhow::Result<()> {
     let scene = Scene::new()?;
-    let script = "/bin/true $(seq 1 20000) && /usr/bin/env A=$(head -c 100000 /dev/zero | tr '\\0' a) /bin/true && echo done";
+    let script =
+        "/bin/true $(seq 1 20000) && /usr/bin/env A=$(head -c 100000 /dev/zero | tr '\\0' a) /bin/true && echo done";
     let words = ["/bin/bash", "-c", script];
     let control = scene.bare(&words)?;
     ensure!(control.stdout == "done\n", "{control:?}");
