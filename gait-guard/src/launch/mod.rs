@@ -1,14 +1,20 @@
 //! From a plan to a running agent: all layers are in force before its first instruction.
 
 mod command;
+pub mod kin;
+pub mod minder;
+mod run;
+pub mod watchdog;
 
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 pub use command::{Command, CommandError};
+pub use run::{End, RunError, Status, Terms, run};
 
 use crate::layer::seccomp::program;
 use crate::sys::child::{self, Failed, Held, Recipe, Step};
+use crate::sys::process::SignalSet;
 
 /// What the child is put behind, besides what every child is: a session of its own, no capabilities,
 /// `no_new_privs`, the seccomp filter, no inherited descriptors.
@@ -16,6 +22,8 @@ use crate::sys::child::{self, Failed, Held, Recipe, Step};
 pub struct Confinement<'a> {
     /// A Landlock ruleset.
     pub landlock: Option<BorrowedFd<'a>>,
+    /// What the command starts with blocked, if not what the calling thread has.
+    pub blocked: Option<SignalSet>,
     /// Other standard descriptors than the caller's.
     pub stdio: [Option<BorrowedFd<'a>>; 3],
 }
@@ -30,5 +38,5 @@ pub fn hold(command: &Command, confinement: &Confinement<'_>) -> Result<Held, Fa
     let filter = program::filter();
     let recipe = Recipe::new(command.programs(), command.argv(), command.environment(), &filter, confinement.landlock);
     let recipe = recipe.map_err(|errno: Errno| Failed { step: Step::Seccomp, errno })?;
-    child::start(&recipe.stdio(confinement.stdio))
+    child::start(&recipe.stdio(confinement.stdio).blocked(confinement.blocked))
 }

@@ -29,4 +29,5 @@ pub use context::Context;
 pub use reply::{RegisterOnly, Reply};
 pub use supervisor::{NotifyError, Supervisor};
 pub use tree::Tree;
+pub(crate) use tree::parent_of;
 pub use view::InnerProc;

@@ -58,6 +58,11 @@ pub(crate) struct Kin {
     pub parent: i32,
 }
 
+/// The parent of a process.
+pub(crate) fn parent_of(pid: i32) -> Option<i32> {
+    kin(pid).map(|kin| kin.parent)
+}
+
 /// Looks a process or thread up; `None` if it is gone.
 pub(crate) fn kin(id: i32) -> Option<Kin> {
     // The name comes first and newlines in it are escaped, so no line of it can pass for another one.

@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::listener::Listener;
+use super::process::SignalSet;
 
 /// Flags of `seccomp(2)`; the last two as the supervisor needs them (Linux 5.19).
 const FILTER_FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
@@ -27,6 +28,7 @@ pub struct Recipe<'a> {
     filter: libc::sock_fprog,
     landlock: Option<BorrowedFd<'a>>,
     stdio: [Option<BorrowedFd<'a>>; 3],
+    blocked: Option<SignalSet>,
 }
 
 /// One file that may be the program.
@@ -66,7 +68,14 @@ impl<'a> Recipe<'a> {
             },
             landlock,
             stdio: [None; 3],
+            blocked: None,
         })
+    }
+
+    /// The signals that the command starts with blocked, if not those of the calling thread.
+    pub fn blocked(mut self, blocked: Option<SignalSet>) -> Self {
+        self.blocked = blocked;
+        self
     }
 
     /// Gives the command other descriptors than the caller's own as 0, 1 and 2.
@@ -287,7 +296,7 @@ fn become_agent(recipe: &Recipe<'_>, guard: Pid, go: i32, reports: i32) -> ! {
 
 fn confine(recipe: &Recipe<'_>, guard: Pid, go: i32, reports: i32) -> Result<(), (Step, i32)> {
     at(Step::Session, raw(libc::SYS_setsid, [0; 5]))?;
-    default_signals();
+    default_signals(recipe);
     at(Step::ParentDeath, raw(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0]))?;
     if raw(libc::SYS_getppid, [0; 5]) != Ok(guard.as_raw_nonzero().get() as usize) {
         return Err((Step::ParentDeath, libc::ESRCH));
@@ -331,9 +340,14 @@ fn own_descriptors(recipe: &Recipe<'_>, reports: i32) -> Result<(), (Step, i32)>
 }
 
 /// Undoes what the Rust runtime and this program changed: the agent starts as if nobody stood between.
-fn default_signals() {
+fn default_signals(recipe: &Recipe<'_>) {
     // SAFETY: SIG_DFL is a valid disposition and no handler of ours is involved.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    if let Some(blocked) = &recipe.blocked {
+        // The kernel's sets are 8 bytes long.
+        let set = [libc::SIG_SETMASK as usize, blocked.as_ptr() as usize, 0, 8, 0];
+        let _ = raw(libc::SYS_rt_sigprocmask, set);
+    }
 }
 
 fn drop_all_capabilities() -> Result<(), (Step, i32)> {

@@ -5,6 +5,7 @@ pub mod files;
 pub mod listener;
 pub mod memory;
 pub mod mount;
+pub mod process;
 pub mod thread;
 
 use rustix::io::Errno;

@@ -154,7 +154,7 @@ fn guard(
     let null = File::open("/dev/null").unwrap();
     let stdio = [Some(null.as_fd()), Some(out.as_fd()), Some(err.as_fd())];
     let noexec_root = noexec.then(|| gait_guard::sys::mount::noexec_root().unwrap());
-    let held = hold(&command, &Confinement { landlock: None, stdio }).unwrap();
+    let held = hold(&command, &Confinement { stdio, ..Confinement::default() }).unwrap();
     let (pid, listener, execution) = held.release().unwrap().into_parts();
     let context = Context::new(judge, listener, Tree::new(getpid(), None, None), noexec_root).unwrap();
     Supervisor::new(context).run().unwrap();

@@ -1,0 +1,152 @@
+//! One guarded command, from the layers to the end of everything that it started.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::minder::{Cause, Ended, Minder};
+use super::watchdog::Wards;
+use super::{Command, Confinement, hold};
+use crate::notify::{Context, NotifyError, Supervisor};
+use crate::session::Judge;
+use crate::sys::child::{Execution, Failed};
+use crate::sys::listener::Listener;
+
+/// What a run needs besides its command.
+pub struct Terms<'a> {
+    /// Decides and records.
+    pub judge: Arc<dyn Judge>,
+    /// The Landlock ruleset.
+    pub landlock: Option<BorrowedFd<'a>>,
+    /// The view of `/` without executables.
+    pub noexec_root: Option<OwnedFd>,
+    /// Ends the run when the judge can't go on.
+    pub ended: Ended,
+    /// How long the agent may run.
+    pub timeout: Option<Duration>,
+}
+
+/// Why there was no run, or it was cut short. Nothing of the agent is left in any case.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A layer could not be put in force, so the command was not started.
+    #[error("the agent could not be confined: {0}")]
+    Confine(#[source] Failed),
+    /// The processes or threads of the guard could not be set up.
+    #[error("the supervisor could not be started: {0}")]
+    Start(#[source] io::Error),
+    /// The supervisor failed, so the agent was ended.
+    #[error(transparent)]
+    Supervise(#[from] NotifyError),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub struct End {
+    /// How the command ended.
+    pub status: Status,
+    /// Why.
+    pub cause: Cause,
+    /// `execve` of the command itself failed: none of it ran.
+    pub not_executed: Option<Failed>,
+}
+
+/// Runs `command` to its end.
+///
+/// # Errors
+/// Those of [`RunError`].
+pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, RunError> {
+    let family = wards.agents();
+    let (held_sender, held) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<Pid>();
+    let confinement = Confinement { landlock: terms.landlock, blocked: Some(wards.blocked), ..Confinement::default() };
+    thread::scope(|scope| {
+        let (judge, noexec_root, tree) = (terms.judge, terms.noexec_root, wards.tree.clone());
+        // The agent dies with this thread, which acts with no more rights than the agent's.
+        let acting = thread::Builder::new().name("gait-notify".into()).spawn_scoped(scope, move || {
+            act(command, &confinement, &held_sender, &gone, |listener| Context::new(judge, listener, tree, noexec_root))
+        });
+        let acting = acting.map_err(RunError::Start)?;
+        let minded = match held.recv() {
+            Ok(agent) => Minder::new(agent, wards.signals, terms.ended, terms.timeout)
+                .map(|minder| {
+                    // Only now may it run: somebody can end it.
+                    let _ = go.send(agent);
+                    (agent, minder.mind())
+                })
+                .map_err(|errno| RunError::Start(errno.into())),
+            Err(_) => Err(RunError::Start(io::ErrorKind::BrokenPipe.into())),
+        };
+        drop(go);
+        let mut status = None;
+        let immortal = family.kill_until(|| {
+            if let (Ok((agent, _)), None) = (&minded, status) {
+                // Before Linux 6.11 a dead task counts as under its filter until it is collected.
+                status = status_of(*agent);
+            }
+            acting.is_finished()
+        });
+        immortal.map_err(|cause| RunError::Start(io::Error::other(cause)))?;
+        let acted = acting.join().map_err(|_| RunError::Start(io::Error::other("the supervisor panicked")));
+        let execution = acted??;
+        let (agent, cause) = minded?;
+        let status = status.or_else(|| status_of(agent)).unwrap_or(Status::Signaled(libc::SIGKILL));
+        Ok(End { status, cause, not_executed: execution.wait().err() })
+    })
+}
+
+/// The acting thread: from the child to the last answered call.
+fn act(
+    command: &Command,
+    confinement: &Confinement<'_>,
+    held_sender: &mpsc::Sender<Pid>,
+    gone: &mpsc::Receiver<Pid>,
+    context: impl FnOnce(Listener) -> Result<Context, Errno>,
+) -> Result<Execution, RunError> {
+    let held = hold(command, confinement).map_err(RunError::Confine)?;
+    let _ = held_sender.send(held.pid);
+    if gone.recv().is_err() {
+        return Err(RunError::Start(io::ErrorKind::Interrupted.into()));
+    }
+    let (_, listener, execution) = held.release().map_err(RunError::Confine)?.into_parts();
+    let context = context(listener).map_err(|errno| RunError::Start(errno.into()))?;
+    Supervisor::new(context).run()?;
+    Ok(execution)
+}
+
+/// How the agent ended, if it has. At an exec-stop the tracer may have ended and collected it.
+fn status_of(agent: Pid) -> Option<Status> {
+    match waitpid(Some(agent), WaitOptions::NOHANG) {
+        Ok(Some((_, status))) => {
+            status.exit_status().map(Status::Exited).or(status.terminating_signal().map(Status::Signaled))
+        }
+        Ok(None) => None,
+        Err(_) => Some(Status::Signaled(libc::SIGKILL)),
+    }
+}
+
+impl Status {
+    /// As a shell gives it: the code, or 128 and the signal.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code as u8,
+            Self::Signaled(signal) => 128u8.wrapping_add(signal as u8),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Three processes that guard each other, so that no agent outlives its guard.
+//!
+//! ```text
+//! launcher     what the user started: relays signals, ends with the run's exit status
+//!   watchdog   takes every orphan (subreaper)
+//!     supervisor   everything else: session, notify engine
+//!       agent
+//! ```
+//! When the launcher dies, the watchdog kills everything below itself. When the supervisor dies, so does the
+//! watchdog. When the watchdog dies, everything below falls to the launcher (a subreaper too), which does
+//! the same. The agent itself also dies with the supervisor, by the kernel. Only if all three are killed in one moment can a
+//! process that left the agent's own family live on, behind Landlock and a filter without a supervisor.
+
+use rustix::fd::OwnedFd;
+use rustix::io::{self, Errno};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, set_child_subreaper, set_parent_process_death_signal, waitpid,
+};
+
+use super::kin::{Family, children};
+use crate::notify::Tree;
+use crate::sys::process::{Fork, SignalSet, exit_now, fork, stop_self};
+
+/// What the launcher takes from the user and the terminal and passes on.
+const RELAYED: [Signal; 6] = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP, Signal::TSTP, Signal::CONT];
+
+/// Why no run could be started, or how it was lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The processes could not be set up; nothing was started.
+    #[error("the guard's processes could not be started: {0}")]
+    Start(#[source] std::io::Error),
+    /// The supervisor or the watchdog was killed. So was the whole tree.
+    #[error("the guard was killed; the agent and all that it started were ended")]
+    Killed,
+}
+
+/// What the supervisor has of its guards.
+#[derive(Debug)]
+pub struct Wards {
+    /// Tells the agent's processes from the guard's.
+    pub tree: Tree,
+    /// Numbers of signals, one byte each, that the launcher passes on.
+    pub signals: OwnedFd,
+    /// What was blocked when the launcher started: what the agent shall start with.
+    pub blocked: SignalSet,
+    watchdog: Pid,
+}
+
+impl Wards {
+    /// Everything that the agent started, wherever it went.
+    pub fn agents(&self) -> Family {
+        let supervisor = raw(getpid());
+        Family::new([raw(self.watchdog), supervisor], [supervisor])
+    }
+}
+
+/// Runs `work` in a process of its own, guarded; gives its result when nothing of it is left.
+///
+/// The calling process must have one thread. It becomes the launcher.
+///
+/// # Errors
+/// Those of [`WatchError`].
+pub fn watch(work: impl FnOnce(Wards) -> u8) -> Result<u8, WatchError> {
+    let start = |errno: Errno| WatchError::Start(errno.into());
+    // Whoever was here before `gait` was executed in this process is no part of the run.
+    let strangers = children(raw(getpid()));
+    let (signals, relay) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+    let (result, verdict) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+    set_child_subreaper(Some(getpid())).map_err(start)?;
+    let waited = SignalSet::of(&[&RELAYED[..], &[Signal::CHILD]].concat());
+    let blocked = waited.block().map_err(start)?;
+
+    let launcher = getpid();
+    match fork().map_err(start)? {
+        Fork::Child => {
+            drop((result, relay));
+            exit_now(be_watchdog(launcher, blocked, signals, verdict, work));
+        }
+        Fork::Parent { child } => {
+            drop((signals, verdict));
+            let outcome = be_launcher(child, &waited, &relay, &result, strangers);
+            let _ = blocked.set();
+            outcome
+        }
+    }
+}
+
+// ---------------------------------------------------------------- launcher
+
+fn be_launcher(
+    watchdog: Pid,
+    waited: &SignalSet,
+    relay: &OwnedFd,
+    result: &OwnedFd,
+    strangers: Vec<i32>,
+) -> Result<u8, WatchError> {
+    loop {
+        let received = waited.wait();
+        if received == Signal::CHILD.as_raw() {
+            if reap_until(watchdog) {
+                break;
+            }
+            continue;
+        }
+        let _ = io::write(relay, &[received as u8]);
+        if received == Signal::TSTP.as_raw() {
+            // The agent was told to stop; now the shell gets its terminal back.
+            let _ = stop_self();
+        }
+    }
+    // Whatever is left fell to us: the watchdog died before it could end it.
+    let _ = Family::new([raw(getpid())], strangers).kill_own();
+    let mut code = [0u8];
+    match io::read(result, &mut code) {
+        Ok(1) => Ok(code[0]),
+        _ => Err(WatchError::Killed),
+    }
+}
+
+/// Collects what has died; whether `awaited` was among it.
+fn reap_until(awaited: Pid) -> bool {
+    let mut found = false;
+    while let Ok(Some((pid, _))) = waitpid(None, WaitOptions::NOHANG) {
+        found |= pid == awaited;
+    }
+    found
+}
+
+// ---------------------------------------------------------------- watchdog
+
+/// How the watchdog learns that the launcher died. It is blocked, and nobody of the tree may signal the watchdog.
+const BEREAVED: Signal = Signal::USR2;
+
+fn be_watchdog(
+    launcher: Pid,
+    blocked: SignalSet,
+    signals: OwnedFd,
+    verdict: OwnedFd,
+    work: impl FnOnce(Wards) -> u8,
+) -> u8 {
+    let waited = SignalSet::of(&[Signal::CHILD, BEREAVED]);
+    let prepared = waited
+        .block()
+        .and_then(|_| set_parent_process_death_signal(Some(BEREAVED)))
+        .and_then(|()| set_child_subreaper(Some(getpid())));
+    if prepared.is_err() || getppid() != Some(launcher) {
+        return 1;
+    }
+    let watchdog = getpid();
+    match fork() {
+        Err(_) => 1,
+        Ok(Fork::Child) => be_supervisor(launcher, watchdog, blocked, signals, &verdict, work),
+        Ok(Fork::Parent { child }) => {
+            // Only the supervisor may hold these: their end must be seen when it dies.
+            drop((signals, verdict));
+            stand_watch(launcher, child, &waited);
+            0
+        }
+    }
+}
+
+fn stand_watch(launcher: Pid, supervisor: Pid, waited: &SignalSet) {
+    loop {
+        let received = waited.wait();
+        if received == BEREAVED.as_raw() && getppid() != Some(launcher) {
+            break;
+        }
+        if reap_until(supervisor) {
+            break;
+        }
+    }
+    let _ = Family::new([raw(getpid())], []).kill_own();
+}
+
+// ---------------------------------------------------------------- supervisor
+
+fn be_supervisor(
+    launcher: Pid,
+    watchdog: Pid,
+    blocked: SignalSet,
+    signals: OwnedFd,
+    verdict: &OwnedFd,
+    work: impl FnOnce(Wards) -> u8,
+) -> u8 {
+    let tree = Tree::new(getpid(), Some(watchdog), Some(launcher));
+    let code = work(Wards { tree, signals, blocked, watchdog });
+    let _ = io::write(verdict, &[code]);
+    code
+}
+
+fn raw(pid: Pid) -> i32 {
+    pid.as_raw_nonzero().get()
+}

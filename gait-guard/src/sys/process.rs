@@ -1,0 +1,110 @@
+//! Processes and signals of the guard itself.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use rustix::io::{self, Errno};
+use rustix::process::{Pid, Signal};
+
+/// Which side of [`fork`] this is.
+#[derive(Debug)]
+pub enum Fork {
+    /// The original.
+    Parent {
+        /// The copy.
+        child: Pid,
+    },
+    /// The copy.
+    Child,
+}
+
+/// Copies this process.
+///
+/// # Errors
+/// `EDEADLK` if another thread runs: the copy would lack it, and keep whatever locks it holds. Else those of `fork(2)`.
+pub fn fork() -> io::Result<Fork> {
+    let threads = std::fs::read_dir("/proc/self/task").map_err(|_| Errno::NOENT)?.count();
+    if threads != 1 {
+        return Err(Errno::DEADLK);
+    }
+    // SAFETY: this thread is the only one, as was just counted and only itself could change, so the copy is complete.
+    match unsafe { libc::fork() } {
+        0 => Ok(Fork::Child),
+        pid if pid > 0 => Pid::from_raw(pid).map(|child| Fork::Parent { child }).ok_or(Errno::INVAL),
+        _ => Err(super::last_errno()),
+    }
+}
+
+/// Ends this process at once, without destructors or exit handlers.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: has no precondition.
+    unsafe { libc::_exit(code.into()) }
+}
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct SignalSet(libc::sigset_t);
+
+impl std::fmt::Debug for SignalSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignalSet(..)")
+    }
+}
+
+impl SignalSet {
+    /// Exactly these signals.
+    pub fn of(signals: &[Signal]) -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `set` is room for one `sigset_t`.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        for signal in signals {
+            // SAFETY: `set` was initialised by `sigemptyset`; the number is that of a real signal.
+            unsafe { libc::sigaddset(set.as_mut_ptr(), signal.as_raw()) };
+        }
+        // SAFETY: initialised by `sigemptyset`.
+        Self(unsafe { set.assume_init() })
+    }
+
+    /// Blocks these, besides what is blocked, on the calling thread (new threads and processes inherit it); gives what
+    /// was blocked before.
+    pub fn block(&self) -> io::Result<Self> {
+        self.apply(libc::SIG_BLOCK)
+    }
+
+    /// Blocks exactly these on the calling thread.
+    pub fn set(&self) -> io::Result<Self> {
+        self.apply(libc::SIG_SETMASK)
+    }
+
+    fn apply(&self, how: i32) -> io::Result<Self> {
+        let mut before = MaybeUninit::uninit();
+        // SAFETY: the new set is initialised, `before` is room for the old one.
+        let rc = unsafe { libc::pthread_sigmask(how, &self.0, before.as_mut_ptr()) };
+        if rc != 0 {
+            return Err(Errno::from_raw_os_error(rc));
+        }
+        // SAFETY: the call succeeded, so it wrote the old set.
+        Ok(Self(unsafe { before.assume_init() }))
+    }
+
+    /// Waits for one of these, which must be blocked.
+    pub fn wait(&self) -> i32 {
+        loop {
+            // SAFETY: the set is initialised, and a null pointer asks for no details.
+            let signal = unsafe { libc::sigwaitinfo(&self.0, ptr::null_mut()) };
+            if signal > 0 {
+                return signal;
+            }
+        }
+    }
+
+    /// The address of the set, for the child that [`super::child`] makes.
+    pub(super) fn as_ptr(&self) -> *const libc::sigset_t {
+        ptr::from_ref(&self.0)
+    }
+}
+
+/// Stops this process, as the terminal would.
+pub fn stop_self() -> io::Result<()> {
+    rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)
+}
