@@ -13,6 +13,7 @@ pub mod intent;
 pub mod journal;
 pub mod json;
 pub mod name;
+mod overlay;
 pub mod platform;
 pub mod policy;
 pub mod regress;
