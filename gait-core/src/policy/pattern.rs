@@ -143,6 +143,11 @@ impl DomainPattern {
         if self.program.is_some() { Validity::Glob } else { Validity::Malformed }
     }
 
+    /// What it means: a domain matches if it matches one of these token sequences as a whole.
+    pub fn alternatives(&self) -> Vec<Vec<Token>> {
+        std::iter::once(literal_chars(&self.text)).chain(parse_glob(&self.text, Stars::Runs)).collect()
+    }
+
     /// Whether the lower-case domain `domain` matches. `*.example.com` matches any depth of sub-domain,
     /// but not `example.com` itself.
     pub fn matches(&self, domain: &str) -> bool {

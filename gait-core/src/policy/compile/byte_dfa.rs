@@ -7,7 +7,7 @@
 
 use super::hash::FastMap;
 use super::unit::{Alphabet, Spelling, Step, UnitClass};
-use super::unit_dfa::{Budget, MarkId, TooLarge, UnitDfa};
+use super::unit_dfa::{Budget, MarkId, TooLarge, UnitDfa, spend};
 
 /// A deterministic automaton over byte classes. It starts in state 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn compose(
     dfa: &UnitDfa,
     alphabet: &Alphabet,
     spelling: &Spelling,
-    budget: Budget,
+    budget: &mut Budget,
 ) -> Result<ByteDfa, TooLarge> {
     let mut composer = Composer {
         dfa,
@@ -81,6 +81,7 @@ pub(super) fn compose(
         if at >= budget.states {
             return Err(TooLarge);
         }
+        spend(&mut budget.work, spelling.len())?;
         for byte in 0..spelling.len() {
             let target = composer.step(place, byte);
             result.next.push(composer.id(target));

@@ -5,7 +5,7 @@ use super::hash::FastMap;
 
 /// The smallest automaton with the same ends, its states in the order in which they are reached.
 pub(super) fn minimise(dfa: &ByteDfa) -> ByteDfa {
-    let parts = partition(dfa);
+    let parts = Partition::of(dfa).parts;
     let mut numbers: FastMap<u32, u32> = FastMap::default();
     let mut members = vec![0_usize];
     numbers.insert(parts[0], 0);
@@ -30,42 +30,140 @@ fn row(dfa: &ByteDfa, state: usize) -> &[u32] {
     &dfa.next[state * dfa.width..(state + 1) * dfa.width]
 }
 
-/// By state, the number of its class of equivalent states.
-fn partition(dfa: &ByteDfa) -> Vec<u32> {
-    let mut parts: Vec<u32> = dfa.ends.clone();
-    let mut count = 0;
-    loop {
-        // A collision of two 64-bit sums would merge states that differ: the full rows are compared.
-        let mut first_of: FastMap<u64, Vec<(u32, usize)>> = FastMap::default();
-        let mut refined = Vec::with_capacity(parts.len());
-        let mut found = 0;
-        for state in 0..parts.len() {
-            let sum = row(dfa, state).iter().fold(u64::from(parts[state]), |sum, target| {
-                sum.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(parts[*target as usize]) + 1)
-            });
-            let candidates = first_of.entry(sum).or_default();
-            let same = candidates.iter().find(|(_, other)| {
-                parts[*other] == parts[state]
-                    && row(dfa, *other)
-                        .iter()
-                        .zip(row(dfa, state))
-                        .all(|(a, b)| parts[*a as usize] == parts[*b as usize])
-            });
-            let part = match same {
-                Some((part, _)) => *part,
-                None => {
-                    candidates.push((found, state));
-                    found += 1;
-                    found - 1
+/// Classes of states that are equivalent as far as is known.
+struct Partition<'a> {
+    dfa: &'a ByteDfa,
+    /// By state: its class.
+    parts: Vec<u32>,
+    /// By class: its states.
+    members: Vec<Vec<u32>>,
+    /// By state: where it stands among the members of its class.
+    places: Vec<u32>,
+}
+
+impl<'a> Partition<'a> {
+    /// The classes of equivalent states.
+    ///
+    /// A round looks only at states that lead to one whose class changed in the round before: all
+    /// others still agree with their class. So a chain of a thousand states costs a thousand steps.
+    fn of(dfa: &'a ByteDfa) -> Self {
+        let states = dfa.ends.len();
+        let mut partition = Self { dfa, parts: vec![0; states], members: Vec::new(), places: vec![0; states] };
+        let mut by_end: FastMap<u32, u32> = FastMap::default();
+        for (state, end) in (0..).zip(&dfa.ends) {
+            let fresh = partition.members.len() as u32;
+            let part = *by_end.entry(*end).or_insert(fresh);
+            if part == fresh {
+                partition.members.push(Vec::new());
+            }
+            partition.join(state, part);
+        }
+        let sources = Sources::of(dfa);
+        let mut affected: Vec<u32> = (0..states as u32).collect();
+        let mut is_affected = vec![false; states];
+        while !affected.is_empty() {
+            affected.iter().for_each(|state| is_affected[*state as usize] = true);
+            let moves = partition.plan(&mut affected, &is_affected);
+            affected.iter().for_each(|state| is_affected[*state as usize] = false);
+            affected.clear();
+            for group in moves {
+                let fresh = partition.members.len() as u32;
+                partition.members.push(Vec::with_capacity(group.len()));
+                for state in group {
+                    partition.leave(state);
+                    partition.join(state, fresh);
+                    affected.extend(sources.of_state(state));
                 }
+            }
+            affected.sort_unstable();
+            affected.dedup();
+        }
+        partition
+    }
+
+    fn join(&mut self, state: u32, part: u32) {
+        let members = &mut self.members[part as usize];
+        self.parts[state as usize] = part;
+        self.places[state as usize] = members.len() as u32;
+        members.push(state);
+    }
+
+    fn leave(&mut self, state: u32) {
+        let place = self.places[state as usize];
+        let members = &mut self.members[self.parts[state as usize] as usize];
+        members.swap_remove(place as usize);
+        if let Some(moved) = members.get(place as usize) {
+            self.places[*moved as usize] = place;
+        }
+    }
+
+    /// The groups of affected states that no longer agree with the rest of their class.
+    fn plan(&self, affected: &mut [u32], is_affected: &[bool]) -> Vec<Vec<u32>> {
+        affected.sort_unstable_by_key(|state| (self.parts[*state as usize], *state));
+        let mut moves = Vec::new();
+        for states in affected.chunk_by(|a, b| self.parts[*a as usize] == self.parts[*b as usize]) {
+            let members = &self.members[self.parts[states[0] as usize] as usize];
+            if members.len() == 1 {
+                continue;
+            }
+            let mut known: FastMap<Vec<u32>, usize> = FastMap::default();
+            let mut groups: Vec<Vec<u32>> = Vec::new();
+            let rest = members.iter().find(|state| !is_affected[**state as usize]);
+            for state in rest.into_iter().chain(states) {
+                let fresh = groups.len();
+                let group = *known.entry(self.row_of_parts(*state)).or_insert(fresh);
+                if group == fresh {
+                    groups.push(Vec::new());
+                }
+                groups[group].push(*state);
+            }
+            // Who was not looked at keeps the class; else the largest group does.
+            let keeps = match rest {
+                Some(_) => 0,
+                None => (0..groups.len()).max_by_key(|group| groups[*group].len()).unwrap_or(0),
             };
-            refined.push(part);
+            groups.swap_remove(keeps);
+            moves.append(&mut groups);
         }
-        parts = refined;
-        if found == count {
-            return parts;
+        moves
+    }
+
+    fn row_of_parts(&self, state: u32) -> Vec<u32> {
+        row(self.dfa, state as usize).iter().map(|target| self.parts[*target as usize]).collect()
+    }
+}
+
+/// The states that lead to each state.
+struct Sources {
+    /// By state: where its sources start in `all`; one more for the end.
+    starts: Vec<u32>,
+    all: Vec<u32>,
+}
+
+impl Sources {
+    fn of(dfa: &ByteDfa) -> Self {
+        let mut starts = vec![0_u32; dfa.ends.len() + 1];
+        let edges = || {
+            dfa.next.chunks(dfa.width).zip(0_u32..).flat_map(|(row, source)| {
+                // Neighbouring columns mostly lead to the same state.
+                row.chunk_by(|a, b| a == b).map(move |run| (source, run[0] as usize))
+            })
+        };
+        edges().for_each(|(_, target)| starts[target + 1] += 1);
+        for state in 0..dfa.ends.len() {
+            starts[state + 1] += starts[state];
         }
-        count = found;
+        let mut all = vec![0; edges().count()];
+        let mut next = starts.clone();
+        for (source, target) in edges() {
+            all[next[target] as usize] = source;
+            next[target] += 1;
+        }
+        Self { starts, all }
+    }
+
+    fn of_state(&self, state: u32) -> &[u32] {
+        &self.all[self.starts[state as usize] as usize..self.starts[state as usize + 1] as usize]
     }
 }
 

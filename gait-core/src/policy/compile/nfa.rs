@@ -4,6 +4,7 @@
 //! loop and one tree below it, not a thousand threads.
 
 use super::super::pattern::{Token, Tree};
+use super::hash::FastMap;
 use super::unit::{Alphabet, UnitClass};
 
 /// A list of patterns (or exact texts) of a policy: what a state of the automaton remembers.
@@ -23,8 +24,8 @@ pub(super) enum Loop {
     SegmentStart(NodeId),
     /// Inside a segment that is skipped; the node to go to at `/`.
     Segment(NodeId),
-    /// Stays for ever.
-    Everything,
+    /// Stays for ever, and means that this list is matched.
+    Everything(ListId),
 }
 
 /// One node.
@@ -42,6 +43,8 @@ pub(super) struct Node {
     pub(super) repeat: Loop,
     /// Nodes that are active whenever this one is.
     also: Vec<NodeId>,
+    /// Lists that some way on from here leads to; sorted.
+    reaches: Vec<ListId>,
 }
 
 /// The patterns of one automaton.
@@ -50,20 +53,16 @@ pub(super) struct Nfa<'a> {
     nodes: Vec<Node>,
     /// Members of each `[...]` by class.
     sets: Vec<Vec<bool>>,
+    /// By list, the node that stays for ever: one for all its patterns.
+    everything: FastMap<ListId, NodeId>,
 }
 
 impl<'a> Nfa<'a> {
     /// No patterns: matches nothing.
     pub(super) fn new(alphabet: &'a Alphabet) -> Self {
-        let root = Node {
-            accepts: Vec::new(),
-            units: Vec::new(),
-            sets: Vec::new(),
-            any: None,
-            repeat: Loop::None,
-            also: Vec::new(),
-        };
-        Self { alphabet, nodes: vec![root], sets: Vec::new() }
+        let mut nfa = Self { alphabet, nodes: Vec::new(), sets: Vec::new(), everything: FastMap::default() };
+        nfa.push(Loop::None);
+        nfa
     }
 
     /// How many nodes there are.
@@ -86,6 +85,7 @@ impl<'a> Nfa<'a> {
         let slash = self.alphabet.slash();
         let mut at = 0;
         for token in pattern {
+            self.reach(at, list);
             at = match token {
                 Token::Char(unit) => self.unit(at, self.alphabet.class(*unit)),
                 Token::AnyChar => self.any(at),
@@ -94,13 +94,15 @@ impl<'a> Nfa<'a> {
                 Token::Tree(Tree::Leading) => self.segments(at),
                 Token::Tree(Tree::Middle) => {
                     let inside = self.unit(at, slash);
+                    self.reach(inside, list);
                     self.segments(inside)
                 }
-                Token::Tree(Tree::Whole) => self.repeating(at, Loop::Everything),
+                Token::Tree(Tree::Whole) => self.everything(at, list),
                 Token::Tree(Tree::Trailing) => {
                     self.accept(at, list);
                     let below = self.unit(at, slash);
-                    self.repeating(below, Loop::Everything)
+                    self.reach(below, list);
+                    self.everything(below, list)
                 }
             };
         }
@@ -108,9 +110,15 @@ impl<'a> Nfa<'a> {
     }
 
     fn accept(&mut self, at: NodeId, list: ListId) {
-        let accepts = &mut self.nodes[at as usize].accepts;
-        if let Err(place) = accepts.binary_search(&list) {
-            accepts.insert(place, list);
+        self.reach(at, list);
+        add(&mut self.nodes[at as usize].accepts, list);
+    }
+
+    fn reach(&mut self, at: NodeId, list: ListId) {
+        add(&mut self.nodes[at as usize].reaches, list);
+        // A skipped segment leads back to where it was skipped from.
+        if let Loop::SegmentStart(inside) = self.nodes[at as usize].repeat {
+            add(&mut self.nodes[inside as usize].reaches, list);
         }
     }
 
@@ -123,6 +131,7 @@ impl<'a> Nfa<'a> {
             any: None,
             repeat,
             also: Vec::new(),
+            reaches: Vec::new(),
         });
         id
     }
@@ -169,6 +178,22 @@ impl<'a> Nfa<'a> {
         next
     }
 
+    /// The node for anything below `at`.
+    fn everything(&mut self, at: NodeId, list: ListId) -> NodeId {
+        let node = match self.everything.get(&list) {
+            Some(node) => *node,
+            None => {
+                let node = self.push(Loop::Everything(list));
+                self.everything.insert(list, node);
+                node
+            }
+        };
+        if !self.nodes[at as usize].also.contains(&node) {
+            self.nodes[at as usize].also.push(node);
+        }
+        node
+    }
+
     /// The node that is active with `at` and again after each `/`.
     fn segments(&mut self, at: NodeId) -> NodeId {
         let is_start = |id: &&NodeId| matches!(self.nodes[**id as usize].repeat, Loop::SegmentStart(_));
@@ -182,14 +207,34 @@ impl<'a> Nfa<'a> {
         start
     }
 
-    /// Completes a set of active nodes with those that are active whenever they are; sorts it.
+    /// Completes a set of active nodes with those that are active whenever they are, drops those that
+    /// can only lead to lists that are matched for ever, and sorts it.
     pub(super) fn close(&self, active: &mut Vec<NodeId>) {
         let mut next = 0;
         while let Some(id) = active.get(next) {
             active.extend_from_slice(&self.nodes[*id as usize].also);
             next += 1;
         }
+        let mut settled: Vec<ListId> = Vec::new();
+        for id in active.iter() {
+            if let Loop::Everything(list) = self.nodes[*id as usize].repeat {
+                settled.push(list);
+            }
+        }
+        if !settled.is_empty() {
+            active.retain(|id| {
+                let node = &self.nodes[*id as usize];
+                matches!(node.repeat, Loop::Everything(_)) || !node.reaches.iter().all(|list| settled.contains(list))
+            });
+        }
         active.sort_unstable();
         active.dedup();
+    }
+}
+
+/// Adds to a sorted list what it does not hold.
+fn add(lists: &mut Vec<ListId>, list: ListId) {
+    if let Err(place) = lists.binary_search(&list) {
+        lists.insert(place, list);
     }
 }

@@ -28,7 +28,7 @@ pub(super) type Ends = Vec<Box<[ListId]>>;
 
 impl Table {
     /// The automata for patterns that each belong to a list.
-    pub(super) fn of(patterns: &[(Vec<Token>, ListId)], budget: Budget) -> Result<(Self, [Ends; 2]), TooLarge> {
+    pub(super) fn of(patterns: &[(Vec<Token>, ListId)], budget: &mut Budget) -> Result<(Self, [Ends; 2]), TooLarge> {
         let alphabet = Alphabet::of(patterns.iter().map(|(pattern, _)| pattern.as_slice()));
         let spelling = Spelling::of(&alphabet);
         let mut marks = Marks::new();
@@ -122,7 +122,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BUDGET: Budget = Budget { states: 20_000, work: 4_000_000 };
+    fn build(patterns: &[(Vec<Token>, ListId)]) -> Result<(Table, [Ends; 2]), TooLarge> {
+        Table::of(patterns, &mut Budget { states: 20_000, work: 4_000_000 })
+    }
 
     /// A third matcher, as obvious as can be: backtracking over units, no automaton.
     fn naive(pattern: &[Token], units: &[char]) -> bool {
@@ -188,7 +190,7 @@ mod tests {
             subjects in prop::collection::vec(bytes(), 30),
         ) {
             let read: Vec<_> = patterns.iter().enumerate().flat_map(|(list, text)| tokens(text, list)).collect();
-            let (table, ends) = Table::of(&read, BUDGET).unwrap();
+            let (table, ends) = build(&read).unwrap();
             for subject in subjects {
                 let units: Vec<char> = crate::name::name(&subject).chars().collect();
                 let mut expected: Vec<ListId> =
@@ -208,7 +210,7 @@ mod tests {
             .collect();
         let bytes = || {
             let mut out = Vec::new();
-            Table::of(&patterns, BUDGET).unwrap().0.write(&mut out);
+            build(&patterns).unwrap().0.write(&mut out);
             out
         };
         assert_eq!(bytes(), bytes());
@@ -217,6 +219,6 @@ mod tests {
     #[test]
     fn patterns_that_explode_are_refused() {
         let patterns: Vec<_> = (0..40).flat_map(|n| tokens(&format!("**/a{n}/**/b{n}"), 0)).collect();
-        assert_eq!(Table::of(&patterns, BUDGET).map(|_| ()), Err(TooLarge));
+        assert_eq!(build(&patterns).map(|_| ()), Err(TooLarge));
     }
 }

@@ -41,13 +41,19 @@ impl Marks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
-/// How much one automaton may cost to make.
+/// How much automata may cost to make.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
-    /// States, before minimisation.
+    /// States of each, before minimisation.
     pub(super) states: usize,
-    /// Nodes visited in all sets of active nodes: bounds the time.
+    /// Steps that are left for all: bounds the time.
     pub(super) work: usize,
+}
+
+/// Takes `steps` from what is left.
+pub(super) fn spend(work: &mut usize, steps: usize) -> Result<(), TooLarge> {
+    *work = work.checked_sub(steps).ok_or(TooLarge)?;
+    Ok(())
 }
 
 /// A deterministic automaton over classes of units. It starts in state 0.
@@ -59,13 +65,13 @@ pub(super) struct UnitDfa {
 
 impl UnitDfa {
     /// Determinises `nfa`.
-    pub(super) fn of(nfa: &Nfa<'_>, alphabet: &Alphabet, marks: &mut Marks, budget: Budget) -> Result<Self, TooLarge> {
+    pub(super) fn of(nfa: &Nfa<'_>, alphabet: &Alphabet, marks: &mut Marks, budget: &mut Budget) -> Result<Self, TooLarge> {
         let mut builder = Builder {
             nfa,
             dfa: Self { classes: usize::from(alphabet.len()), next: Vec::new(), marks: Vec::new() },
             sets: Vec::new(),
             known: FastMap::default(),
-            work: budget.work,
+            work: &mut budget.work,
         };
         let mut start = vec![0];
         nfa.close(&mut start);
@@ -102,13 +108,13 @@ struct Builder<'a> {
     dfa: UnitDfa,
     sets: Vec<Box<[NodeId]>>,
     known: FastMap<Box<[NodeId]>, u32>,
-    work: usize,
+    work: &'a mut usize,
 }
 
 impl Builder<'_> {
     /// The state of a closed set of nodes, made if it is new.
     fn state(&mut self, set: Vec<NodeId>, marks: &mut Marks) -> Result<u32, TooLarge> {
-        self.work = self.work.checked_sub(set.len() + 1).ok_or(TooLarge)?;
+        spend(self.work, set.len() + 1)?;
         if let Some(id) = self.known.get(set.as_slice()) {
             return Ok(*id);
         }
@@ -168,10 +174,10 @@ impl Builder<'_> {
                 Loop::Run => (class != slash).then_some(*id),
                 Loop::SegmentStart(inside) => Some(if class == slash { *id } else { inside }),
                 Loop::Segment(start) => Some(if class == slash { start } else { *id }),
-                Loop::Everything => Some(*id),
+                Loop::Everything(_) => Some(*id),
             });
         }
-        self.work = self.work.checked_sub(set.len()).ok_or(TooLarge)?;
+        spend(self.work, set.len())?;
         self.nfa.close(&mut active);
         self.state(active, marks)
     }
