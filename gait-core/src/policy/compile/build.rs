@@ -148,9 +148,8 @@ impl<'p> Builder<'p> {
                 // Exact values never float: the anchored automaton knows them all.
                 let nothing: Ends = vec![Box::default()];
                 let first = value.as_ref().map_or(&nothing, |(_, ends)| &ends[0]);
-                let join = self.join(question, table, [first, &ends[0]], |first, second| {
-                    (first.to_vec(), second.to_vec())
-                })?;
+                let join =
+                    self.join(question, table, [first, &ends[0]], |first, second| (first.to_vec(), second.to_vec()))?;
                 Ok(Shape::Host { value: value.map(|(table, _)| table), join })
             }
         }
@@ -169,7 +168,9 @@ impl<'p> Builder<'p> {
         }
         let patterns: Vec<(Vec<Token>, ListId)> = (0..)
             .zip(&wanted.lists)
-            .flat_map(|(id, list)| list.patterns().into_iter().flat_map(move |(_, all)| all.into_iter().map(move |one| (one, id))))
+            .flat_map(|(id, list)| {
+                list.patterns().into_iter().flat_map(move |(_, all)| all.into_iter().map(move |one| (one, id)))
+            })
             .collect();
         let (table, ends) = Table::of(&patterns, &mut self.budget).map_err(|_| {
             let Costliest { rule, list, pattern } = Costliest::of(wanted);
@@ -253,7 +254,8 @@ impl<'p> Builder<'p> {
     /// so what is blocked while none of them holds is always blocked.
     fn prefixes(&self, question: &mut Question<'p>) -> Vec<Vec<u8>> {
         let Kind { target_kind, endpoint_class, .. } = question.kind;
-        if target_kind != TargetKind::Path || !matches!(endpoint_class, EndpointClass::ProcExec | EndpointClass::FsRead) {
+        if target_kind != TargetKind::Path || !matches!(endpoint_class, EndpointClass::ProcExec | EndpointClass::FsRead)
+        {
             return Vec::new();
         }
         let is_open = |case, met: &[Condition]| self.decision(question, case, met).verdict != Verdict::Block;

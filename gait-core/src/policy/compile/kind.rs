@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::super::model::{Dataflow, Endpoint, Match, Policy, Rule};
 use super::super::pattern::{DomainPattern, PathPattern, Token};
-use crate::intent::{Args, Context, EndpointClass, Intent, IntentParts, Provenance, ProvenanceSource, Target, TargetKind, infer};
+use crate::intent::{
+    Args, Context, EndpointClass, Intent, IntentParts, Provenance, ProvenanceSource, Target, TargetKind, infer,
+};
 
 /// A kind of action: all of an intent that decides about it, but value and domain of its target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,12 +30,7 @@ impl Kind {
         operation: &'static str,
         endpoint_class: EndpointClass,
     ) -> Self {
-        Self {
-            tool_name: Cow::Borrowed(tool_name),
-            target_kind,
-            operation: Cow::Borrowed(operation),
-            endpoint_class,
-        }
+        Self { tool_name: Cow::Borrowed(tool_name), target_kind, operation: Cow::Borrowed(operation), endpoint_class }
     }
 
     /// Whether the target has a domain besides its value.
@@ -168,11 +165,8 @@ pub(super) fn live_rules<'p>(policy: &'p Policy, kind: &Kind, sample: &Intent) -
     let mut live = Vec::new();
     for rule in policy.rules() {
         let is_about_values = !(rule.matcher.target_values.is_empty() && rule.matcher.destination_values.is_empty());
-        let can_match = if is_about_values {
-            without_values(&rule.matcher).matches(sample)
-        } else {
-            rule.matcher.matches(sample)
-        };
+        let can_match =
+            if is_about_values { without_values(&rule.matcher).matches(sample) } else { rule.matcher.matches(sample) };
         if can_match {
             live.push(LiveRule { rule, conditions: open_conditions(rule, kind) });
             if !is_about_values {

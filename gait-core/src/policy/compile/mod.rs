@@ -67,7 +67,9 @@ pub enum CompileError {
         pattern: String,
     },
     /// The tables together exceed [`Limits::cells`].
-    #[error("the policy needs {needed} cells of tables, {limit} are allowed; `{pattern}` in `{list}` of rule `{rule}` costs most")]
+    #[error(
+        "the policy needs {needed} cells of tables, {limit} are allowed; `{pattern}` in `{list}` of rule `{rule}` costs most"
+    )]
     TooManyCells {
         /// Name of the rule whose pattern costs most in the table that was one too many.
         rule: String,
@@ -215,9 +217,8 @@ impl CompiledPolicy {
     }
 
     fn prefixes(&self, class: EndpointClass) -> Vec<&[u8]> {
-        let of_class = |kind: &&CompiledKind| {
-            kind.kind.endpoint_class == class && kind.kind.target_kind == TargetKind::Path
-        };
+        let of_class =
+            |kind: &&CompiledKind| kind.kind.endpoint_class == class && kind.kind.target_kind == TargetKind::Path;
         let all = self.kinds.iter().filter(of_class).flat_map(|kind| kind.prefixes.iter().map(Vec::as_slice));
         prefix::outermost(all.collect())
     }
@@ -269,8 +270,7 @@ fn is_clean(path: &[u8]) -> bool {
         },
         Some(_) => true,
     };
-    segment_is_clean(0)
-        && relative.iter().enumerate().all(|(at, byte)| *byte != b'/' || segment_is_clean(at + 1))
+    segment_is_clean(0) && relative.iter().enumerate().all(|(at, byte)| *byte != b'/' || segment_is_clean(at + 1))
 }
 
 /// Whether `value` is `domain` and a port, and the domain is in the one form that names it.

@@ -35,8 +35,7 @@ pub(super) fn outermost(mut prefixes: Vec<&[u8]>) -> Vec<&[u8]> {
     prefixes.dedup();
     let all = prefixes.clone();
     let is_below = |path: &[u8], other: &[u8]| {
-        path != other
-            && (other == b"/" || path.strip_prefix(other).is_some_and(|rest| rest.first() == Some(&b'/')))
+        path != other && (other == b"/" || path.strip_prefix(other).is_some_and(|rest| rest.first() == Some(&b'/')))
     };
     prefixes.retain(|path| !all.iter().any(|other| is_below(path, other)));
     prefixes

@@ -65,7 +65,12 @@ pub(super) struct UnitDfa {
 
 impl UnitDfa {
     /// Determinises `nfa`.
-    pub(super) fn of(nfa: &Nfa<'_>, alphabet: &Alphabet, marks: &mut Marks, budget: &mut Budget) -> Result<Self, TooLarge> {
+    pub(super) fn of(
+        nfa: &Nfa<'_>,
+        alphabet: &Alphabet,
+        marks: &mut Marks,
+        budget: &mut Budget,
+    ) -> Result<Self, TooLarge> {
         let mut builder = Builder {
             nfa,
             dfa: Self { classes: usize::from(alphabet.len()), next: Vec::new(), marks: Vec::new() },
