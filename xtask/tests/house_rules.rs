@@ -131,3 +131,46 @@ fn nothing_is_left_to_do_and_no_test_is_ignored() {
         }
     }
 }
+
+/// `name -> number` of the variants of `enum Exit`, from its source.
+fn exit_enum() -> BTreeMap<String, u8> {
+    let text = std::fs::read_to_string(root().join("gait-cli/src/exit.rs")).expect("the exit codes");
+    let body = text.split("pub enum Exit {").nth(1).and_then(|rest| rest.split('}').next()).expect("enum Exit");
+    let variant = |line: &str| {
+        let (name, code) = line.trim().trim_end_matches(',').split_once(" = ")?;
+        Some((name.to_owned(), code.parse().ok()?))
+    };
+    body.lines().filter_map(variant).collect()
+}
+
+#[test]
+fn the_exit_codes_of_the_docs_are_those_of_the_enum() {
+    let page = std::fs::read_to_string(root().join("docs/exit-codes.md")).expect("the page");
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let (code, name) = (cells.first()?.parse().ok()?, cells.get(1)?.trim_matches('`').to_owned());
+        Some((name, code))
+    };
+    let documented: BTreeMap<String, u8> = page.lines().filter_map(row).collect();
+    assert!(documented.len() >= 9, "{documented:?}");
+    assert_eq!(documented, exit_enum());
+}
+
+#[test]
+fn every_link_between_the_pages_leads_somewhere() {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "--", "*.md"])
+        .current_dir(root())
+        .output()
+        .expect("git is installed");
+    let names = String::from_utf8(listed.stdout).expect("our file names are UTF-8");
+    for page in names.lines() {
+        let Ok(text) = std::fs::read_to_string(root().join(page)) else { continue };
+        let folder = Path::new(page).parent().unwrap_or(Path::new(""));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            let found = link.contains("://") || root().join(folder).join(target).exists();
+            assert!(found, "{page} links to `{link}`, which is not there");
+        }
+    }
+}
