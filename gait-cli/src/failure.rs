@@ -42,6 +42,11 @@ impl Failure {
         Failure { hint: Some(hint.to_string()), ..self }
     }
 
+    /// The same failure, with what was being done in front.
+    pub fn within(self, doing: &str) -> Self {
+        Failure { message: format!("{doing}: {}", self.message), ..self }
+    }
+
     /// The same failure with a member in its JSON answer.
     pub fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(name.to_string(), value.into());

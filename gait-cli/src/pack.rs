@@ -2,14 +2,14 @@
 
 use crate::failure::Failure;
 use crate::locate;
-use gait_core::file::{self, AtomicFile, PathError};
+use gait_core::file::{self, AtomicFile, PathError, clean};
 use gait_core::runpack::open::Runpack;
 use gait_core::runpack::record::Manifest;
 use gait_core::runpack::write::{PackError, PackFacts, PackMember, RunRecords, write_pack};
 use gait_core::signature::PrivateKey;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// An intact runpack on disk.
 pub type OpenPack = Runpack<BufReader<File>>;
@@ -68,21 +68,6 @@ pub fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// `path` without `.`, doubled separators and `a/..`; `.` for nothing.
-pub fn clean(path: &Path) -> PathBuf {
-    let mut parts: Vec<Component<'_>> = Vec::new();
-    for part in path.components() {
-        match (part, parts.last()) {
-            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
-            (Component::ParentDir, Some(Component::Normal(_))) => {
-                parts.pop();
-            }
-            _ => parts.push(part),
-        }
-    }
-    if parts.is_empty() { PathBuf::from(".") } else { parts.into_iter().collect() }
-}
-
 /// How answers name a file in an output folder: with `./` unless it is absolute or starts with a dot already.
 pub fn shown(path: &Path) -> String {
     let text = clean(path).display().to_string();
@@ -92,15 +77,6 @@ pub fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_cleaned_as_text() {
-        for (path, expected) in
-            [("./a//b/../c", "a/c"), ("", "."), ("../x", "../x"), ("/../a", "/a"), ("a/..", "."), ("..", "..")]
-        {
-            assert_eq!(clean(Path::new(path)), Path::new(expected), "{path}");
-        }
-    }
 
     #[test]
     fn a_bundle_is_shown_as_something_to_type() {

@@ -7,7 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// An operation of the operating system on a path that failed: `open x.zip: no such file or directory`.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +157,21 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PathError> {
     Ok(bytes)
 }
 
+/// `path` without `.`, doubled separators and `a/..`; `.` for nothing.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut parts: Vec<Component<'_>> = Vec::new();
+    for part in path.components() {
+        match (part, parts.last()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    if parts.is_empty() { PathBuf::from(".") } else { parts.into_iter().collect() }
+}
+
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
@@ -190,6 +205,15 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_text() {
+        for (path, expected) in
+            [("./a//b/../c", "a/c"), ("", "."), ("../x", "../x"), ("/../a", "/a"), ("a/..", "."), ("..", "..")]
+        {
+            assert_eq!(clean(Path::new(path)), Path::new(expected), "{path}");
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn migrate(path: &Path, out: Option<&str>, keys: &[&PrivateKey]) -> Result<Outco
         Some(out) => PathBuf::from(out),
         None => pack::parent(path).join(default_name(path, &source.run.run_id)),
     };
-    if pack::clean(&output) == pack::clean(path) {
+    if file::clean(&output) == file::clean(path) {
         return Err(Failure::invalid("--out must differ from input path"));
     }
     file::create_folders(pack::parent(&output)).map_err(Failure::io)?;
@@ -104,7 +104,7 @@ fn migrate(path: &Path, out: Option<&str>, keys: &[&PrivateKey]) -> Result<Outco
     let answer = Answer {
         ok: true,
         input: path.display().to_string(),
-        output: pack::clean(&output).display().to_string(),
+        output: file::clean(&output).display().to_string(),
         artifact: "runpack",
         status: if same { "no_change" } else { "migrated" },
         run_id: source.run.run_id.clone(),

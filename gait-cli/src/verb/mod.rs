@@ -5,6 +5,9 @@
 
 mod demo;
 mod migrate;
+mod regress_bootstrap;
+mod regress_init;
+mod regress_run;
 mod run_diff;
 mod run_receipt;
 mod run_record;
@@ -27,6 +30,9 @@ static VERBS: &[&Verb] = &[
     &run_receipt::VERB,
     &run_reduce::VERB,
     &migrate::VERB,
+    &regress_init::VERB,
+    &regress_run::VERB,
+    &regress_bootstrap::VERB,
 ];
 
 /// First words that have verbs below them, with the line of their own `--explain`.

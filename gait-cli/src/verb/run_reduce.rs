@@ -6,10 +6,10 @@ use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order};
 use crate::pack;
 use crate::render::Outcome;
-use gait_core::json;
 use gait_core::runpack::footer::is_plain_run_id;
 use gait_core::runpack::migrate::{drops_signatures, is_guarded};
 use gait_core::runpack::reduce::{Predicate, ReduceReport, reduce};
+use gait_core::{file, json};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -83,8 +83,8 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let answer = Answer {
         ok: true,
         input: path.display().to_string(),
-        output: pack::clean(&output).display().to_string(),
-        report_path: pack::clean(&report_path).display().to_string(),
+        output: file::clean(&output).display().to_string(),
+        report_path: file::clean(&report_path).display().to_string(),
         run_id: &report.run_id,
         reduced_run_id: &report.reduced_run_id,
         predicate: predicate.name(),

@@ -57,11 +57,24 @@ pub struct Replay {
     pub missing_results: Vec<String>,
 }
 
-/// Replays the run in `pack`.
+/// Replays the run in `pack`, all steps in memory.
 ///
 /// # Errors
 /// [`ReplayError`]
 pub fn replay<R: Read + Seek>(pack: &mut Runpack<R>) -> Result<Replay, ReplayError> {
+    let mut steps = Vec::new();
+    let missing_results = replay_each(pack, |step| steps.push(step))?;
+    Ok(Replay { run_id: pack.run.run_id.clone(), steps, missing_results })
+}
+
+/// Replays the run in `pack` step by step, and gives the sorted ids of intents whose results are missing.
+///
+/// # Errors
+/// [`ReplayError`], perhaps after some steps.
+pub fn replay_each<R: Read + Seek>(
+    pack: &mut Runpack<R>,
+    mut emit: impl FnMut(Step),
+) -> Result<Vec<String>, ReplayError> {
     let mut results: HashMap<String, (String, String)> = HashMap::new();
     let mut twice = None;
     for result in pack.results()? {
@@ -73,9 +86,8 @@ pub fn replay<R: Read + Seek>(pack: &mut Runpack<R>) -> Result<Replay, ReplayErr
             Entry::Occupied(slot) => twice = twice.or_else(|| Some(slot.key().clone())),
         }
     }
-    let mut replay = Replay { run_id: pack.run.run_id.clone(), ..Replay::default() };
-    let run_id = replay.run_id.clone();
-    let mut seen = HashSet::new();
+    let run_id = pack.run.run_id.clone();
+    let (mut seen, mut missing) = (HashSet::new(), Vec::new());
     for intent in pack.intents()? {
         let intent = intent?;
         if !seen.insert(Sha256Hex::of(&intent.intent_id)) {
@@ -90,15 +102,15 @@ pub fn replay<R: Read + Seek>(pack: &mut Runpack<R>) -> Result<Replay, ReplayErr
             step.result_digest = stub_digest(&run_id, &step, &intent.args_digest);
         } else {
             step.status = "missing_result".into();
-            replay.missing_results.push(step.intent_id.clone());
+            missing.push(step.intent_id.clone());
         }
-        replay.steps.push(step);
+        emit(step);
     }
     if let Some(id) = twice {
         return Err(ReplayError::DuplicateResult { id });
     }
-    replay.missing_results.sort();
-    Ok(replay)
+    missing.sort();
+    Ok(missing)
 }
 
 /// The kind of stub for a tool, by the first group of words that its name contains.
