@@ -33,11 +33,8 @@ fn is_known_difference(line: &str) -> bool {
 #[test]
 fn a_program_sees_the_same_file_system_bare_and_guarded() {
     let [bare_folder, guarded_folder] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
-    let bare = Command::new(&*FILES)
-        .current_dir(bare_folder.path())
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs");
+    let bare =
+        Command::new(&*FILES).current_dir(bare_folder.path()).stdin(Stdio::null()).output().expect("the program runs");
     let guarded = Guarded::sh(&in_folder(guarded_folder.path(), &FILES, "")).run();
     let bare = String::from_utf8_lossy(&bare.stdout).into_owned();
     assert!(bare.lines().count() > 400, "the bare run is complete");

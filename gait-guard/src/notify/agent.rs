@@ -49,6 +49,23 @@ impl PathBuffer {
         Self { bytes: [0; PATH_MAX], len: 0 }
     }
 
+    /// A path that came from elsewhere than a pointer.
+    ///
+    /// # Errors
+    /// `ENAMETOOLONG`; `EINVAL` for one with a NUL in it.
+    pub(super) fn of(path: &[u8]) -> Result<Self, Stop> {
+        if path.len() >= PATH_MAX {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        if path.contains(&0) {
+            return Err(Errno::INVAL.into());
+        }
+        let mut buffer = Self::new();
+        buffer.bytes[..path.len()].copy_from_slice(path);
+        buffer.len = path.len();
+        Ok(buffer)
+    }
+
     /// The path with its NUL.
     pub(super) fn as_c_str(&self) -> &CStr {
         // INVARIANT: `len` is the position of the first NUL.

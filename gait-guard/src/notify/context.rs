@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::agent::Stop;
 use super::park::Parking;
+use super::tracer::Tracer;
 use super::view::View;
 use super::{Call, InnerProc, Reply, Tree};
 use crate::event::{Action, PathOp};
@@ -27,6 +28,8 @@ pub struct Context {
     pub(super) view: View,
     /// Calls that block.
     pub(super) parking: Parking,
+    /// Sees execs through.
+    pub(super) tracer: Tracer,
 }
 
 impl Context {
@@ -43,7 +46,8 @@ impl Context {
         let (listener, tree) = (Arc::new(listener), Arc::new(tree));
         let view = View::new(Arc::clone(&tree))?;
         let parking = Parking::new(Arc::clone(&listener));
-        Ok(Self { judge, listener, tree, noexec_root, view, parking })
+        let tracer = Tracer::new(Arc::clone(&listener), Arc::clone(&judge));
+        Ok(Self { judge, listener, tree, noexec_root, view, parking, tracer })
     }
 
     /// Tells that the agent lives in a pid namespace of its own, with this procfs.

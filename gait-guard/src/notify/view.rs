@@ -146,6 +146,16 @@ impl View {
         Ok(())
     }
 
+    /// Whether the agent lives in a pid namespace of its own.
+    pub(super) fn is_apart(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// The guard's process in the agent's own pid namespace, by its number there.
+    pub(super) fn init(&self) -> Option<i32> {
+        self.inner.and_then(|inner| inner.guard)
+    }
+
     /// Where absolute paths start.
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()

@@ -6,6 +6,9 @@ pub mod listener;
 pub mod memory;
 pub mod mount;
 pub mod process;
+pub mod ptrace;
+pub mod signal;
+pub mod socket;
 pub mod thread;
 
 use rustix::io::Errno;

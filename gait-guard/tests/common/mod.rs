@@ -7,13 +7,15 @@
 //! The supervisor is this process, so every test of a binary shares one tree.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses what it needs; a failure here fails the test")]
 
+pub mod programs;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use gait_guard::event::{Action, Actor};
+use gait_guard::event::{Action, Actor, ExecObject, UnixName};
 use gait_guard::launch::{Command, Confinement, hold};
 use gait_guard::notify::{Context, Supervisor, Tree};
 use gait_guard::session::{Floor, Judge, Ruling};
@@ -25,7 +27,7 @@ type Policy = Box<dyn Fn(&Action<'_>) -> Ruling + Send + Sync>;
 /// One thing that the judge was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// It decided this (`Debug` of the action).
+    /// It decided this (see [`describe`]).
     Judged(String, Ruling),
     /// The floor denied this.
     Denied(String, Floor),
@@ -48,17 +50,42 @@ impl MemoryJudge {
 impl Judge for MemoryJudge {
     fn judge(&self, _actor: Actor, action: &Action<'_>) -> Ruling {
         let ruling = (self.policy)(action);
-        self.records().push(Record::Judged(format!("{action:?}"), ruling));
+        self.records().push(Record::Judged(describe(action), ruling));
         ruling
     }
 
     fn deny(&self, _actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
-        self.records().push(Record::Denied(format!("{action:?}"), floor));
+        self.records().push(Record::Denied(describe(action), floor));
         Errno::PERM
     }
 
     fn executed(&self, _actor: Actor, file: &[u8], argv: &[Vec<u8>]) {
         self.records().push(Record::Executed(file.to_vec(), argv.to_vec()));
+    }
+}
+
+/// An action in words: `Debug`, but for names, which are text.
+pub fn describe(action: &Action<'_>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match action {
+        Action::Path { op, path, via } => format!("Path {op:?} {} via: {via:?}", text(path)),
+        Action::Exec { object, argv, via } => {
+            let argv: Vec<String> = argv.iter().map(|argument| text(argument)).collect();
+            let object = match object {
+                ExecObject::Path(path) => format!("Path({})", text(path)),
+                ExecObject::Memory(name) => format!("Memory({})", text(name)),
+            };
+            format!("Exec {object} argv: {argv:?} via: {via:?}")
+        }
+        Action::Unix { call, socket, name } => {
+            let name = match name {
+                UnixName::Path(path) => format!("Path({})", text(path)),
+                UnixName::Abstract(name) => format!("Abstract({})", text(name)),
+                UnixName::Unnamed => "Unnamed".into(),
+            };
+            format!("Unix {call:?} {socket:?} {name}")
+        }
+        other => format!("{other:?}"),
     }
 }
 
@@ -111,7 +138,7 @@ impl Guarded {
     pub fn denying(self, text: &'static str) -> Self {
         self.judge(
             move |action| {
-                if format!("{action:?}").contains(text) { Ruling::Deny(Errno::ACCESS) } else { Ruling::Allow }
+                if describe(action).contains(text) { Ruling::Deny(Errno::ACCESS) } else { Ruling::Allow }
             },
         )
     }
