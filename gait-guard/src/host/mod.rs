@@ -1,1 +1,278 @@
-//! What this host can do, found out by doing it: layers, engines, and what each lacks.
+//! What this host can do, found out by doing it: each capability the notify engine uses is tried once, in a process made
+//! for the purpose or on this one's own child.
+
+mod facts;
+
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitOptions, kill_process, pidfd_getfd, pidfd_open, waitpid,
+};
+
+pub use facts::facts;
+
+use crate::launch::{Command, Confinement, hold};
+use crate::layer::landlock::{LandlockError, domain};
+use crate::sys::child::{Failed, Held, Step};
+use crate::sys::process::{Fork, exit_now, fork};
+use crate::sys::{mount, trace};
+
+/// A part of the boundary, as flags and receipts name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layer {
+    /// A session of its own, no inherited descriptors, no capabilities, a scrubbed environment.
+    Descriptors,
+    /// The static superset.
+    Landlock,
+    /// The filter.
+    Seccomp,
+    /// The supervisor.
+    Notify,
+    /// The second look at what an exec really runs.
+    ExecStop,
+    /// Judging addresses on a duplicate of the agent's socket.
+    Network,
+    /// Files that may not be executed can't be mapped executable either.
+    Noexec,
+}
+
+impl Layer {
+    /// All, outermost first.
+    pub const ALL: [Self; 7] =
+        [Self::Descriptors, Self::Landlock, Self::Seccomp, Self::Notify, Self::ExecStop, Self::Network, Self::Noexec];
+
+    /// Its name in flags and receipts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Descriptors => "descriptors",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::Notify => "notify",
+            Self::ExecStop => "exec_stop",
+            Self::Network => "network",
+            Self::Noexec => "noexec",
+        }
+    }
+
+    /// The layer of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|layer| layer.name() == name)
+    }
+
+    /// What is lost without it.
+    pub fn cost(self) -> &'static str {
+        match self {
+            Self::Descriptors | Self::Seccomp | Self::Notify => "nothing can be guarded",
+            Self::Landlock => {
+                "if the guard and its watchdog die at once, what is left of the agent is bound by seccomp alone"
+            }
+            Self::ExecStop => "a program could be swapped between its check and its start",
+            Self::Network => "addresses can't be judged, so only policies that deny all network can start",
+            Self::Noexec => "executable mappings are judged but can be raced: a guard against ld.so, not a boundary",
+        }
+    }
+}
+
+/// What a probe gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It fired.
+    Present {
+        /// E.g. the version.
+        detail: String,
+    },
+    /// This host does not have it.
+    Absent {
+        /// The call that said so.
+        call: &'static str,
+        /// Its error.
+        errno: Errno,
+        /// What would help.
+        remedy: &'static str,
+    },
+    /// It is there and does not do what it should.
+    Broken {
+        /// In words.
+        what: String,
+    },
+}
+
+impl State {
+    /// Whether it can be relied on.
+    pub fn is_present(&self) -> bool {
+        matches!(self, Self::Present { .. })
+    }
+
+    fn present(detail: impl Into<String>) -> Self {
+        Self::Present { detail: detail.into() }
+    }
+}
+
+/// All layers and what their probes gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report(pub Vec<(Layer, State)>);
+
+impl Report {
+    /// What the probe of `layer` gave.
+    pub fn state(&self, layer: Layer) -> Option<&State> {
+        self.0.iter().find(|(of, _)| *of == layer).map(|(_, state)| state)
+    }
+
+    /// The layers that can't be relied on.
+    pub fn missing(&self) -> impl Iterator<Item = Layer> {
+        self.0.iter().filter(|(_, state)| !state.is_present()).map(|(layer, _)| *layer)
+    }
+}
+
+/// Tries everything. The calling process must have one thread; a few milliseconds.
+pub fn probe() -> Report {
+    let canary = canary();
+    let [seccomp, notify] = launch_states(&canary);
+    let descriptors = match &canary {
+        Err(failed)
+            if matches!(failed.step, Step::Session | Step::Capabilities | Step::NoNewPrivs | Step::Descriptors) =>
+        {
+            State::Broken { what: failed.to_string() }
+        }
+        _ => State::present("own session, no capabilities, no_new_privs"),
+    };
+    Report(vec![
+        (Layer::Descriptors, descriptors),
+        (Layer::Landlock, landlock()),
+        (Layer::Seccomp, seccomp),
+        (Layer::Notify, notify),
+        (Layer::ExecStop, on_child(exec_stop)),
+        (Layer::Network, on_child(network)),
+        (Layer::Noexec, noexec()),
+    ])
+}
+
+/// No kernel gives this for `execve`.
+const CANARY_ERROR: Errno = Errno::BADE;
+
+/// A whole launch whose `execve` the supervisor's side answers with an error of its own: the filter fires, the listener
+/// receives, the answer arrives.
+fn canary() -> Result<(), Failed> {
+    let at = |errno| Failed { step: Step::Seccomp, errno };
+    let argv = ["/proc/self/exe".into()];
+    let command = Command::new(&argv, [], None).map_err(|_| at(Errno::NOENT))?;
+    let held: Held = hold(&command, &Confinement::default())?;
+    let (pid, listener, execution) = held.release()?.into_parts();
+    let notification = listener.receive().map_err(at)?;
+    let is_canary = i64::from(notification.nr) == libc::SYS_execve && notification.tid == pid.as_raw_nonzero().get();
+    listener.send_errno(notification.id, CANARY_ERROR).map_err(at)?;
+    let outcome = execution.wait();
+    let _ = waitpid(Some(pid), WaitOptions::empty());
+    match outcome {
+        Err(Failed { step: Step::Exec, errno }) if errno == CANARY_ERROR && is_canary => Ok(()),
+        Err(failed) => Err(failed),
+        Ok(()) => Err(Failed { step: Step::Exec, errno: Errno::PERM }),
+    }
+}
+
+fn launch_states(canary: &Result<(), Failed>) -> [State; 2] {
+    match canary {
+        Ok(()) => [State::present("fired"), State::present("fired")],
+        Err(Failed { step: Step::Seccomp, errno }) => {
+            let absent = State::Absent {
+                call: "seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE_RECV)",
+                errno: *errno,
+                remedy: "use Linux 5.19 or later, outside of another seccomp listener",
+            };
+            [absent.clone(), absent]
+        }
+        Err(failed) => {
+            let broken = State::Broken { what: failed.to_string() };
+            [broken.clone(), broken]
+        }
+    }
+}
+
+/// A child that restricts itself to nothing must not be able to open a file.
+fn landlock() -> State {
+    let domain = match domain(&[]) {
+        Ok(domain) => domain,
+        Err(LandlockError::Absent(errno)) => {
+            return State::Absent {
+                call: "landlock_create_ruleset",
+                errno,
+                remedy: "boot a kernel with CONFIG_SECURITY_LANDLOCK and landlock in lsm=",
+            };
+        }
+        Err(error) => return State::Broken { what: error.to_string() },
+    };
+    let verdict = in_child(|| {
+        let is_readable = || std::fs::File::open("/proc/self/status").is_ok();
+        if !is_readable() || crate::sys::landlock::restrict(domain.ruleset.as_fd()).is_err() {
+            return 1;
+        }
+        if is_readable() { 2 } else { 0 }
+    });
+    match verdict {
+        Ok(0) => State::present(format!("abi {}, fired", domain.plan.abi)),
+        Ok(2) => State::Broken { what: "a restricted process could open a file".into() },
+        Ok(_) => State::Broken { what: "a process could not restrict itself".into() },
+        Err(errno) => State::Broken { what: format!("no process for the test: {errno}") },
+    }
+}
+
+fn exec_stop(child: Pid) -> State {
+    match trace::seize_and_release(child) {
+        Ok(()) => State::present("ptrace attaches to descendants"),
+        Err(errno) => State::Absent {
+            call: "ptrace(PTRACE_SEIZE)",
+            errno,
+            remedy: "set kernel.yama.ptrace_scope to 0 or 1, or give CAP_SYS_PTRACE",
+        },
+    }
+}
+
+fn network(child: Pid) -> State {
+    let got = pidfd_open(child, PidfdFlags::empty()).and_then(|pidfd| pidfd_getfd(pidfd, 2, PidfdGetfdFlags::empty()));
+    match got {
+        Ok(_) => State::present("sockets of descendants can be duplicated"),
+        Err(errno) => State::Absent {
+            call: "pidfd_getfd",
+            errno,
+            remedy: "give the container CAP_SYS_PTRACE, or a seccomp profile that allows pidfd_getfd",
+        },
+    }
+}
+
+fn noexec() -> State {
+    match mount::noexec_root() {
+        Ok(_) => State::present("a noexec view of / was made"),
+        Err(errno) => State::Absent {
+            call: "open_tree(OPEN_TREE_CLONE), mount_setattr(MOUNT_ATTR_NOEXEC)",
+            errno,
+            remedy: "run as root with CAP_SYS_ADMIN",
+        },
+    }
+}
+
+/// Runs `body` in a copy of this process; gives what it returned.
+fn in_child(body: impl FnOnce() -> u8) -> Result<i32, Errno> {
+    match fork()? {
+        Fork::Child => exit_now(body()),
+        Fork::Parent { child } => {
+            let status = waitpid(Some(child), WaitOptions::empty())?;
+            status.and_then(|(_, status)| status.exit_status()).ok_or(Errno::CHILD)
+        }
+    }
+}
+
+/// Tries something on a child that only waits.
+fn on_child(probe: impl FnOnce(Pid) -> State) -> State {
+    match fork() {
+        Ok(Fork::Child) => loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        },
+        Ok(Fork::Parent { child }) => {
+            let state = probe(child);
+            let _ = kill_process(child, Signal::KILL);
+            let _ = waitpid(Some(child), WaitOptions::empty());
+            state
+        }
+        Err(errno) => State::Broken { what: format!("no process for the test: {errno}") },
+    }
+}

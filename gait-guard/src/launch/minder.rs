@@ -1,41 +1,14 @@
 //! Watches over one running agent: passes signals on, keeps the time, and says when it is over.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{self, Errno};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// How long an agent that was asked to end may take before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
-
-/// Ends the run from any thread: everything of the agent is killed.
-#[derive(Clone, Debug)]
-pub struct Ender(Arc<OwnedFd>);
-
-impl Ender {
-    /// An ender, and what a minder listens to.
-    ///
-    /// # Errors
-    /// Those of `pipe(2)`.
-    pub fn new() -> io::Result<(Self, Ended)> {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok((Self(Arc::new(writer)), Ended(reader)))
-    }
-
-    /// Ends it. Further calls change nothing.
-    pub fn end(&self) {
-        // A full pipe was written to before.
-        let _ = io::write(&*self.0, &[1]);
-    }
-}
-
-/// Tells that an [`Ender`] was used.
-#[derive(Debug)]
-pub struct Ended(OwnedFd);
 
 /// Why the agent was not left to end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,30 +19,31 @@ pub enum Cause {
     Timeout,
     /// The guard was asked to end, by this signal.
     Signal(i32),
-    /// The run could not go on (an [`Ender`] was used).
+    /// The run could not go on: its session stopped.
     Run,
 }
 
 /// What the minder minds.
-pub struct Minder {
+pub struct Minder<'a> {
     agent: Pid,
     pidfd: OwnedFd,
     signals: OwnedFd,
-    ended: Ended,
+    stop: BorrowedFd<'a>,
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
     cause: Cause,
 }
 
-impl Minder {
-    /// Minds `agent`, the leader of its session; `signals` gives numbers to pass on, one byte each.
+impl<'a> Minder<'a> {
+    /// Minds `agent`, the leader of its session; `signals` gives numbers to pass on, one byte each;
+    /// `stop` is readable once the run can't go on.
     ///
     /// # Errors
     /// Those of `pidfd_open(2)`.
-    pub fn new(agent: Pid, signals: OwnedFd, ended: Ended, timeout: Option<Duration>) -> io::Result<Self> {
+    pub fn new(agent: Pid, signals: OwnedFd, stop: BorrowedFd<'a>, timeout: Option<Duration>) -> io::Result<Self> {
         let pidfd = pidfd_open(agent, PidfdFlags::empty())?;
         let deadline = timeout.map(|after| Instant::now() + after);
-        Ok(Self { agent, pidfd, signals, ended, deadline, kill_at: None, cause: Cause::Itself })
+        Ok(Self { agent, pidfd, signals, stop, deadline, kill_at: None, cause: Cause::Itself })
     }
 
     /// Returns when the agent has ended, or must be.
@@ -104,8 +78,8 @@ impl Minder {
             let left = at.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
-        let mut fds = [self.pidfd.as_fd(), self.ended.0.as_fd(), self.signals.as_fd()]
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let mut fds =
+            [self.pidfd.as_fd(), self.stop, self.signals.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {
                 let [agent, ended, signal] = fds.map(|fd| fd.revents().intersects(PollFlags::IN | PollFlags::HUP));

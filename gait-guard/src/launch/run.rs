@@ -10,7 +10,7 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::minder::{Cause, Ended, Minder};
+use super::minder::{Cause, Minder};
 use super::watchdog::Wards;
 use super::{Command, Confinement, hold};
 use crate::notify::{Context, NotifyError, Supervisor};
@@ -26,8 +26,10 @@ pub struct Terms<'a> {
     pub landlock: Option<BorrowedFd<'a>>,
     /// The view of `/` without executables.
     pub noexec_root: Option<OwnedFd>,
-    /// Ends the run when the judge can't go on.
-    pub ended: Ended,
+    /// Readable once the judge can't go on: the agent is ended then.
+    pub stop: BorrowedFd<'a>,
+    /// Told the agent's process before it runs.
+    pub spawned: &'a (dyn Fn(i32) + Sync),
     /// How long the agent may run.
     pub timeout: Option<Duration>,
 }
@@ -84,9 +86,10 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
         });
         let acting = acting.map_err(RunError::Start)?;
         let minded = match held.recv() {
-            Ok(agent) => Minder::new(agent, wards.signals, terms.ended, terms.timeout)
+            Ok(agent) => Minder::new(agent, wards.signals, terms.stop, terms.timeout)
                 .map(|minder| {
                     // Only now may it run: somebody can end it.
+                    (terms.spawned)(agent.as_raw_nonzero().get());
                     let _ = go.send(agent);
                     (agent, minder.mind())
                 })

@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod files;
+pub mod landlock;
 pub mod listener;
 pub mod memory;
 pub mod mount;
@@ -10,6 +11,7 @@ pub mod ptrace;
 pub mod signal;
 pub mod socket;
 pub mod thread;
+pub mod trace;
 
 use rustix::io::Errno;
 
