@@ -1,5 +1,18 @@
 //! Decides and records each action of one run.
 
+mod config;
+mod decide;
+mod floor;
+mod folder;
+mod known;
+mod process;
+mod run;
+
+pub use config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, Said, SessionConfig, StartError, Stop};
+pub use floor::GuardedPaths;
+pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
+pub use run::Session;
+
 use rustix::io::Errno;
 
 use crate::event::{Action, Actor};

@@ -1,0 +1,115 @@
+//! The floor on resolved paths: what no policy can open to the agent (design 5).
+//!
+//! Only names are compared here: every path was resolved to an object before, so a symlink, `..` or a
+//! bind mount that the resolver saw through can't hide one. A second hard link to a protected file is
+//! another name; the key and the journal are therefore only ever reached through closed folders, whose
+//! entries the agent can't link because it can't name them.
+
+use std::path::PathBuf;
+
+use super::Floor;
+use crate::event::{Action, ExecObject, InetCall, PathOp, UnixName};
+
+/// Paths that belong to the guard.
+#[derive(Clone, Debug, Default)]
+pub struct GuardedPaths {
+    closed: Vec<Vec<u8>>,
+    sealed: Vec<Vec<u8>>,
+}
+
+impl GuardedPaths {
+    /// `closed`: nothing at or below may be touched in any way. `sealed`: nothing at or below may be
+    /// changed. All must be absolute and resolved.
+    pub fn new(closed: impl IntoIterator<Item = PathBuf>, sealed: impl IntoIterator<Item = PathBuf>) -> Self {
+        let bytes = |path: PathBuf| path.into_os_string().into_encoded_bytes();
+        Self { closed: closed.into_iter().map(bytes).collect(), sealed: sealed.into_iter().map(bytes).collect() }
+    }
+
+    /// Whether the floor refuses `action`.
+    pub fn judge(&self, action: &Action<'_>) -> Option<Floor> {
+        let refused = match action {
+            Action::Path { op, path, .. } => {
+                self.is_closed(path)
+                    || (changes(*op) && self.is_sealed(path))
+                    || (moves(*op) && self.holds_guarded(path))
+            }
+            Action::Exec { object: ExecObject::Path(path), .. } => self.is_closed(path),
+            Action::Unix { call, name: UnixName::Path(path), .. } => {
+                self.is_closed(path) || (*call == InetCall::Bind && self.is_sealed(path))
+            }
+            _ => false,
+        };
+        refused.then_some(Floor::GuardAccess)
+    }
+
+    fn is_closed(&self, path: &[u8]) -> bool {
+        self.closed.iter().any(|root| is_at_or_below(path, root))
+    }
+
+    fn is_sealed(&self, path: &[u8]) -> bool {
+        self.sealed.iter().any(|root| is_at_or_below(path, root))
+    }
+
+    /// Moving a folder away moves what is in it: the guard would find something else under its name.
+    fn holds_guarded(&self, path: &[u8]) -> bool {
+        self.closed.iter().chain(&self.sealed).any(|guarded| is_at_or_below(guarded, path))
+    }
+}
+
+fn is_at_or_below(path: &[u8], root: &[u8]) -> bool {
+    match path.strip_prefix(root) {
+        Some(rest) => rest.is_empty() || rest[0] == b'/' || root == b"/",
+        None => false,
+    }
+}
+
+fn changes(op: PathOp) -> bool {
+    !matches!(op, PathOp::Read | PathOp::List | PathOp::Map | PathOp::Watch)
+}
+
+fn moves(op: PathOp) -> bool {
+    matches!(op, PathOp::RenameFrom | PathOp::RenameTo | PathOp::Rmdir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn refused(op: PathOp, path: &str) -> bool {
+        let paths =
+            GuardedPaths::new(["/home/a/.gait".into()], ["/home/a/work/gait-out".into(), "/etc/policy.yaml".into()]);
+        paths.judge(&Action::Path { op, path: Cow::Borrowed(path.as_bytes()), via: None }).is_some()
+    }
+
+    #[test]
+    fn nothing_below_the_state_folder_can_be_touched() {
+        for op in [PathOp::Read, PathOp::List, PathOp::Write, PathOp::Watch, PathOp::Map, PathOp::Delete] {
+            assert!(refused(op, "/home/a/.gait"));
+            assert!(refused(op, "/home/a/.gait/keys/local.key"));
+            assert!(!refused(op, "/home/a/.gaiter"));
+        }
+    }
+
+    #[test]
+    fn what_the_guard_needs_can_be_read_and_not_changed() {
+        for path in ["/home/a/work/gait-out", "/home/a/work/gait-out/runpack_x.zip", "/etc/policy.yaml"] {
+            assert!(!refused(PathOp::Read, path));
+            for op in [PathOp::Write, PathOp::Create, PathOp::Delete, PathOp::RenameTo, PathOp::Chmod { mode: 0 }] {
+                assert!(refused(op, path), "{op:?} {path}");
+            }
+        }
+        assert!(!refused(PathOp::Write, "/home/a/work/gait-out2"));
+    }
+
+    #[test]
+    fn a_folder_above_can_be_written_but_not_moved_away() {
+        for above in ["/home/a", "/home/a/work", "/etc", "/"] {
+            assert!(refused(PathOp::RenameFrom, above), "{above}");
+            assert!(refused(PathOp::RenameTo, above), "{above}");
+            assert!(!refused(PathOp::Chown, above), "{above}");
+        }
+        assert!(!refused(PathOp::RenameFrom, "/home/a/work/src"));
+    }
+}

@@ -1,0 +1,326 @@
+//! The folder of a run while it goes on: `$HOME/.gait/runs/<run_id>/` (contract guarded-run 3.3).
+//!
+//! It holds everything from which the runpack is made, also when the guard is killed: the segments of
+//! the journal, `policy.yaml`, `guard.json` without its end, and `lock`, which the guard holds.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use gait_core::journal::Segments;
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+
+/// Kept free for the end of the journal, should the disk fill up.
+const RESERVE_BYTES: u64 = 64 << 10;
+
+/// The folder of one run, locked.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the folder of a run can't be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// There is one of that name: run ids are used once.
+    #[error("run `{run_id}` exists already: {}", path.display())]
+    Exists {
+        /// The id.
+        run_id: String,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// A guard holds it.
+    #[error("the run in {} is still going on", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something could not be made, written or read.
+    #[error("{}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
+    move |cause| FolderError::Io { path: path.to_owned(), cause }
+}
+
+impl RunFolder {
+    /// Makes and locks the folder of a new run below `state` (`$HOME/.gait`), with the two files that
+    /// do not change any more. All is on the disk on return.
+    ///
+    /// # Errors
+    /// [`FolderError`]; nothing must be started then.
+    pub fn create(state: &Path, run_id: &str, policy: &[u8], guard: &[u8]) -> Result<Self, FolderError> {
+        let runs = state.join("runs");
+        private_folders(&runs).map_err(at(&runs))?;
+        let path = runs.join(run_id);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(FolderError::Exists { run_id: run_id.to_owned(), path });
+            }
+            made => made.map_err(at(&path))?,
+        }
+        let lock = lock(&path, true)?;
+        let folder = Self { path, _lock: lock };
+        for (name, content) in [("policy.yaml", policy), ("guard.json", guard)] {
+            let file = folder.path.join(name);
+            write_whole(&file, content).map_err(at(&file))?;
+        }
+        let decisions = folder.path.join("decisions");
+        DirBuilder::new().mode(0o700).create(&decisions).map_err(at(&decisions))?;
+        for made in [&decisions, &folder.path, &runs] {
+            sync_folder(made).map_err(at(made))?;
+        }
+        Ok(folder)
+    }
+
+    /// Locks the folder of a run whose guard is gone.
+    ///
+    /// # Errors
+    /// [`FolderError::Locked`] while a guard holds it.
+    pub fn adopt(path: &Path) -> Result<Self, FolderError> {
+        let lock = lock(path, false)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The content of one of its files, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// It can't be read, or is longer.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, FolderError> {
+        let path = self.path.join(name);
+        let mut content = Vec::new();
+        let file = open_file(&path).map_err(at(&path))?;
+        file.take(limit + 1).read_to_end(&mut content).map_err(at(&path))?;
+        if content.len() as u64 > limit {
+            return Err(at(&path)(io::ErrorKind::FileTooLarge.into()));
+        }
+        Ok(content)
+    }
+
+    /// A segment for reading, from 1; `None` after the last.
+    ///
+    /// # Errors
+    /// It is there and can't be read.
+    pub fn segment(&self, number: u64) -> Result<Option<File>, FolderError> {
+        let path = segment_path(&self.path, number);
+        match open_file(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(FolderError::Io { path, cause }),
+        }
+    }
+
+    /// Removes the folder with all in it, after the runpack was made.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub fn remove(self) -> Result<(), FolderError> {
+        std::fs::remove_dir_all(&self.path).map_err(at(&self.path))
+    }
+}
+
+/// Ids of runs below `state` that no guard holds and nobody sealed.
+pub fn unsealed_runs(state: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(state.join("runs")) else {
+        return Vec::new();
+    };
+    let mut runs: Vec<String> = entries
+        .flatten()
+        .filter(|entry| lock(&entry.path(), false).is_ok())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    runs.sort();
+    runs
+}
+
+fn private_folders(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
+}
+
+fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = create_file(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Takes the lock; `make` creates its file. A folder by hand may have none: then it is made.
+fn lock(folder: &Path, make: bool) -> Result<File, FolderError> {
+    let path = folder.join("lock");
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    if make {
+        options.write(true).create_new(true).mode(0o600);
+    }
+    let file = match options.open(&path) {
+        Ok(file) => file,
+        // A copy of a run's folder without its lock: the folder itself is locked instead.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !make => File::open(folder).map_err(at(folder))?,
+        Err(cause) => return Err(FolderError::Io { path, cause }),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Locked { path: folder.to_owned() }),
+        Err(errno) => Err(FolderError::Io { path, cause: errno.into() }),
+    }
+}
+
+fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join("decisions").join(format!("{number:06}.jsonl"))
+}
+
+/// The segments of a journal being written.
+#[derive(Debug)]
+pub struct SegmentFiles {
+    folder: PathBuf,
+    number: u64,
+    current: File,
+    length: u64,
+    reserve: Option<PathBuf>,
+    unsynced: Vec<File>,
+}
+
+impl SegmentFiles {
+    /// Begins the journal of a new run.
+    ///
+    /// # Errors
+    /// The first segment, or room for the end of the journal, can't be made.
+    pub fn begin(folder: &RunFolder) -> io::Result<Self> {
+        let reserve = folder.path.join("reserve");
+        reserve_room(&create_file(&reserve)?)?;
+        let current = create_file(&segment_path(&folder.path, 1))?;
+        sync_folder(&folder.path.join("decisions"))?;
+        let folder = folder.path.clone();
+        Ok(Self { folder, number: 1, current, length: 0, reserve: Some(reserve), unsynced: Vec::new() })
+    }
+
+    /// Goes on with segment `number`, cut to `length` bytes: what a killed guard had left.
+    ///
+    /// # Errors
+    /// The segment can't be opened or cut.
+    pub fn resume(folder: &RunFolder, number: u64, length: u64) -> io::Result<Self> {
+        let path = segment_path(&folder.path, number);
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let current = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
+        current.set_len(length)?;
+        let folder = folder.path.clone();
+        Ok(Self { folder, number, current, length, reserve: None, unsynced: Vec::new() })
+    }
+
+    /// Gives the room that was kept back to the journal: once, for its end.
+    pub fn release_reserve(&mut self) {
+        if let Some(reserve) = self.reserve.take() {
+            // If it can't be removed the end can't be written either, which shows as such.
+            let _ = std::fs::remove_file(reserve);
+        }
+    }
+
+    /// Files with lines that may not be on the disk: for `fdatasync` by somebody who can wait.
+    ///
+    /// # Errors
+    /// The current segment has no second descriptor.
+    pub fn to_sync(&mut self) -> io::Result<Vec<File>> {
+        let mut files = std::mem::take(&mut self.unsynced);
+        files.push(self.current.try_clone()?);
+        Ok(files)
+    }
+
+    /// Puts all lines on the disk.
+    ///
+    /// # Errors
+    /// They may not be there.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.to_sync()?.iter().try_for_each(File::sync_data)
+    }
+}
+
+fn reserve_room(file: &File) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+        Err(rustix::io::Errno::OPNOTSUPP) => (&*file).write_all(&vec![0; RESERVE_BYTES as usize]),
+        done => Ok(done?),
+    }
+}
+
+impl Segments for SegmentFiles {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.current.write_all(bytes) {
+            Ok(()) => {
+                self.length += bytes.len() as u64;
+                Ok(())
+            }
+            Err(cause) => {
+                // Half a line must not stay in front of the next one.
+                self.current.set_len(self.length)?;
+                io::Seek::seek(&mut self.current, io::SeekFrom::Start(self.length))?;
+                Err(cause)
+            }
+        }
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        let next = create_file(&segment_path(&self.folder, self.number + 1))?;
+        sync_folder(&self.folder.join("decisions"))?;
+        self.unsynced.push(std::mem::replace(&mut self.current, next));
+        self.number += 1;
+        self.length = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_id_is_used_once_and_its_folder_is_private() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(state.path(), "run_x", b"policy", b"{}").unwrap();
+        let mode = std::os::unix::fs::MetadataExt::mode(&folder.path().metadata().unwrap());
+        assert_eq!(mode & 0o777, 0o700);
+        assert!(matches!(RunFolder::create(state.path(), "run_x", b"", b""), Err(FolderError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_not_adopted_and_not_listed_as_unsealed() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(state.path(), "run_x", b"policy", b"{}").unwrap();
+        let path = folder.path().to_owned();
+        assert!(matches!(RunFolder::adopt(&path), Err(FolderError::Locked { .. })));
+        assert_eq!(unsealed_runs(state.path()), Vec::<String>::new());
+        drop(folder);
+        assert_eq!(unsealed_runs(state.path()), ["run_x"]);
+        assert_eq!(RunFolder::adopt(&path).unwrap().read("policy.yaml", 100).unwrap(), b"policy");
+    }
+}

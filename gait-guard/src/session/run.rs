@@ -1,0 +1,616 @@
+//! One run: decides each action once, records every one, and signs what was recorded.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use gait_core::canonical::CanonicalError;
+use gait_core::guarded::{GUARD_SCHEMA, Receipt, RunState, Signing};
+use gait_core::intent::Intent;
+use gait_core::journal::{
+    Body, Close, CloseReason, Decided, DecisionLine, Define, Disagreement, EngineName, Exec, Exit, JOURNAL_SCHEMA,
+    Lost, LostOutcome, Open, WriteError, Writer,
+};
+use gait_core::name::name;
+use rustix::event::EventfdFlags;
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, SessionConfig, StartError, Stop};
+use super::decide;
+use super::floor::GuardedPaths;
+use super::folder::{RunFolder, SegmentFiles};
+use super::known::{Key, Keys, Known, KnownActions};
+use super::process::{ProcFs, Processes, Who};
+use super::{Floor, Judge, Ruling};
+use crate::event::{Action, Actor, ExecObject};
+use crate::intent::{Translator, argv_digest};
+
+/// Lines between two checkpoints.
+const CHECKPOINT_EVERY: u64 = 1024;
+/// The oldest line without a checkpoint is never older, in nanoseconds.
+const CHECKPOINT_AGE: u64 = 1_000_000_000;
+/// Longest recorded argument vector, in bytes of names.
+const ARGV_LIMIT: usize = 64 << 10;
+
+/// A run that goes on. Engines use it as their [`Judge`] through a shared reference.
+pub struct Session {
+    shared: Arc<Shared>,
+    attestor: Option<JoinHandle<()>>,
+    pub(super) folder: RunFolder,
+    pub(super) receipt: Receipt,
+    pub(super) out: std::path::PathBuf,
+    pub(super) policy_yaml: Vec<u8>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Lines without a checkpoint appeared, or the session ends.
+    changed: Condvar,
+    /// Readable once the session can't go on.
+    stopped: OwnedFd,
+    keys: Keys,
+    base: u64,
+    rules: Box<dyn Rules>,
+    translator: Translator,
+    paths: GuardedPaths,
+    enforcement: Enforcement,
+    capture: CaptureMode,
+    engine: EngineName,
+}
+
+struct State {
+    /// Gone once the journal is closed.
+    writer: Option<Writer<SegmentFiles>>,
+    known: KnownActions,
+    processes: Processes,
+    definitions: u64,
+    root: Option<i32>,
+    stop: Option<Stop>,
+    unrecorded: u64,
+    closing: bool,
+}
+
+/// A journal that has its end.
+pub(super) type Ended = gait_core::journal::Ended<SegmentFiles>;
+
+impl Session {
+    /// Makes the folder of the run, writes what does not change any more, and begins the journal. All of
+    /// it is on the disk on return: then the agent may start.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing must be started then.
+    pub fn start(config: SessionConfig) -> Result<Self, StartError> {
+        check(&config)?;
+        let nonce = nonce()?;
+        let started_at = config.started_at.to_utc().to_string();
+        let receipt = receipt(&config, nonce.clone(), started_at.clone());
+        let guard = gait_core::canonical::canonical_bytes(&receipt).map_err(WriteError::from)?;
+        let folder = RunFolder::create(&config.dirs.state, &config.run_id, &config.policy_yaml, &guard)?;
+        let mut files = SegmentFiles::begin(&folder).map_err(io("the journal's first segment can't be made"))?;
+        let first = files.to_sync().map_err(io("the journal's first segment can't be made"))?;
+        let open = open_line(&config, nonce, started_at)?;
+        let writer = Writer::begin(files, config.key, open)?;
+        first.iter().try_for_each(File::sync_all).map_err(io("the journal can't be put on the disk"))?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(writer)),
+            changed: Condvar::new(),
+            stopped: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(|errno| io("no event descriptor")(errno.into()))?,
+            keys: Keys::default(),
+            base: boottime(),
+            rules: config.rules,
+            paths: guarded_paths(&config.dirs, config.translator.context().workspace.as_bytes()),
+            translator: config.translator,
+            enforcement: config.enforcement,
+            capture: config.capture,
+            engine: config.engine,
+        });
+        let attestor = std::thread::Builder::new()
+            .name("attestor".into())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || shared.attest()
+            })
+            .map_err(io("no thread for checkpoints"))?;
+        let (out, policy_yaml) = (config.dirs.out, config.policy_yaml);
+        Ok(Self { shared, attestor: Some(attestor), folder, receipt, out, policy_yaml })
+    }
+
+    /// Readable once the session can't go on: the agent has to be killed, then [`Session::finish`] called.
+    pub fn stop_event(&self) -> BorrowedFd<'_> {
+        self.shared.stopped.as_fd()
+    }
+
+    /// Why it can't, if it can't.
+    pub fn stopped(&self) -> Option<Stop> {
+        self.shared.state.lock().map_or(Some(Stop::GuardError), |state| state.stop)
+    }
+
+    /// Ends the run from the guard's side: every further action is denied.
+    pub fn stop(&self, why: Stop) {
+        if let Ok(mut state) = self.shared.state.lock() {
+            self.shared.halt(&mut state, why);
+        }
+    }
+
+    /// Writes down the first process of the run, before it acts.
+    pub fn spawned(&self, pid: i32) {
+        self.shared.with(|_, state, t| {
+            state.root = Some(pid);
+            state.who(pid, t).map(drop)
+        });
+    }
+
+    /// Writes down the end of a process, if it is known.
+    pub fn exited(&self, pid: i32, outcome: Outcome) {
+        self.shared.with(|_, state, t| {
+            let Some(proc) = state.processes.ended(pid) else { return Ok(()) };
+            state.line(&Body::Exit(exit_line(proc, outcome)), t).map(drop)
+        });
+    }
+
+    /// Writes `exit` of the command if nobody did, `close` and the final checkpoint; all on the disk.
+    pub(super) fn close(&mut self, outcome: Outcome) -> Result<Ended, WriteError> {
+        let result = self.shared.close(outcome);
+        self.shared.changed.notify_all();
+        if let Some(attestor) = self.attestor.take() {
+            // A panic of that thread was reported by itself; checkpoints it missed were just written.
+            let _ = attestor.join();
+        }
+        let mut ended = result?;
+        ended.segments.sync()?;
+        Ok(ended)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.shared.state.lock() {
+            state.closing = true;
+        }
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Judge for Session {
+    fn judge(&self, actor: Actor, action: &Action<'_>) -> Ruling {
+        let key = self.shared.keys.of(action);
+        self.shared.rule(actor, key, |shared, state, t| shared.define_judged(state, action, t))
+    }
+
+    fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
+        let key = self.shared.keys.of((action, floor));
+        let ruling = self.shared.rule(actor, key, |shared, state, t| shared.define_floor(state, action, floor, t));
+        match ruling {
+            Ruling::Deny(errno) => errno,
+            // A floor denial is never defined as anything else.
+            Ruling::Allow => Errno::PERM,
+        }
+    }
+
+    fn executed(&self, actor: Actor, file: &[u8], argv: &[Vec<u8>]) {
+        self.shared.with(|shared, state, t| {
+            let who = state.who(actor.tid, t)?;
+            let line = exec_line(who.proc, file, argv, shared.capture)?;
+            state.line(&Body::Exec(line), t).map(drop)
+        });
+    }
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        boottime().saturating_sub(self.base)
+    }
+
+    /// Finds or makes the definition of an action, records the decision, and only then answers.
+    fn rule(
+        &self,
+        actor: Actor,
+        key: Key,
+        define: impl FnOnce(&Self, &mut State, u64) -> Result<Known, WriteError>,
+    ) -> Ruling {
+        // A thread that panicked with the lock may have left anything behind: nothing is allowed any more.
+        let Ok(mut state) = self.state.lock() else { return Ruling::Deny(Errno::PERM) };
+        if state.stop.is_some() || state.writer.is_none() {
+            state.unrecorded += 1;
+            return Ruling::Deny(Errno::PERM);
+        }
+        let t = self.now();
+        let idle = state.is_idle();
+        let recorded = self.record(&mut state, actor, key, define, t);
+        if idle {
+            self.changed.notify_all();
+        }
+        match recorded {
+            Ok(Some(known)) => known.ruling,
+            // The run was ended by what was found: nothing happens any more.
+            Ok(None) => {
+                state.unrecorded += 1;
+                Ruling::Deny(Errno::PERM)
+            }
+            Err(_) => {
+                state.unrecorded += 1;
+                self.halt(&mut state, Stop::Disk);
+                Ruling::Deny(Errno::PERM)
+            }
+        }
+    }
+
+    fn record(
+        &self,
+        state: &mut State,
+        actor: Actor,
+        key: Key,
+        define: impl FnOnce(&Self, &mut State, u64) -> Result<Known, WriteError>,
+        t: u64,
+    ) -> Result<Option<Known>, WriteError> {
+        let who = state.who(actor.tid, t)?;
+        let known = match state.known.get(key) {
+            Some(known) => known,
+            None => {
+                let known = define(self, state, t)?;
+                if state.stop.is_some() {
+                    return Ok(None);
+                }
+                state.known.insert(key, known);
+                known
+            }
+        };
+        let line = DecisionLine { def: known.def, proc: who.proc, tid: who.tid, ..DecisionLine::default() };
+        state.writer()?.decision(&line, known.verdict, t)?;
+        Ok(Some(known))
+    }
+
+    /// First sight of an action that the policy may decide: floor, reference, compiled.
+    fn define_judged(&self, state: &mut State, action: &Action<'_>, t: u64) -> Result<Known, WriteError> {
+        if let Some(floor) = self.paths.judge(action) {
+            return self.define_floor(state, action, floor, t);
+        }
+        let Ok(intent) = self.translator.translate(action) else {
+            return self.define_untranslatable(state, t);
+        };
+        let said = self.rules.reference(&intent);
+        let compiled = self.rules.compiled(action);
+        let agreed = said.verdict == compiled;
+        let decided = decide::by_policy(said, self.enforcement);
+        let known = state.define(self, &intent, decided, decide::policy_errno(action), t)?;
+        if !agreed {
+            state.line(&Body::Disagreement(Disagreement { def: known.def, kernel: compiled }), t)?;
+            self.halt(state, Stop::Disagreement);
+        }
+        Ok(known)
+    }
+
+    fn define_floor(&self, state: &mut State, action: &Action<'_>, floor: Floor, t: u64) -> Result<Known, WriteError> {
+        let Ok(intent) = self.translator.translate(action) else {
+            return self.define_untranslatable(state, t);
+        };
+        state.define(self, &intent, decide::by_floor(floor), floor.errno(action), t)
+    }
+
+    /// No argument the kernel passes on leads here; if one did, its record would say so.
+    fn define_untranslatable(&self, state: &mut State, t: u64) -> Result<Known, WriteError> {
+        let stand_in =
+            Action::Exec { object: ExecObject::Memory((&b"untranslatable"[..]).into()), argv: Vec::new(), via: None };
+        let intent = self.translator.translate(&stand_in)?;
+        state.define(self, &intent, decide::by_engine("guard_engine_untranslatable"), Errno::PERM, t)
+    }
+
+    /// Does something that is recorded but not answered.
+    fn with(&self, act: impl FnOnce(&Self, &mut State, u64) -> Result<(), WriteError>) {
+        let Ok(mut state) = self.state.lock() else { return };
+        if state.stop.is_some() || state.writer.is_none() {
+            return;
+        }
+        let t = self.now();
+        let idle = state.is_idle();
+        if act(self, &mut state, t).is_err() {
+            self.halt(&mut state, Stop::Disk);
+        }
+        if idle {
+            self.changed.notify_all();
+        }
+    }
+
+    fn halt(&self, state: &mut State, why: Stop) {
+        if state.stop.is_none() {
+            state.stop = Some(why);
+            // The counter can't overflow: it is written once. Whoever waits also looks at `stopped`.
+            let _ = rustix::io::write(&self.stopped, &1u64.to_ne_bytes());
+        }
+    }
+
+    fn close(&self, outcome: Outcome) -> Result<Ended, WriteError> {
+        let mut state = match self.state.lock() {
+            Ok(state) => state,
+            Err(poisoned) => {
+                let mut state = poisoned.into_inner();
+                state.stop = Some(Stop::GuardError);
+                state
+            }
+        };
+        state.closing = true;
+        let t = self.now();
+        let closed: Result<(), WriteError> = state.last_lines(outcome, t);
+        if closed.is_err() {
+            self.halt(&mut state, Stop::Disk);
+        }
+        let stop = state.stop;
+        let writer = state.writer.take();
+        let Some(mut writer) = writer else {
+            return Err(WriteError::Io(std::io::Error::other("the journal is closed already")));
+        };
+        if stop.is_some() {
+            writer.segments().release_reserve();
+        }
+        if state.unrecorded > 0 {
+            let lost = Lost { count: state.unrecorded, enforced: LostOutcome::Deny, place: "journal".into() };
+            writer.line(&Body::Lost(lost), t)?;
+        }
+        writer.close(close_line(outcome, stop), t)
+    }
+
+    /// Signs checkpoints of lines that get old, and puts them on the disk without holding up decisions.
+    fn attest(&self) {
+        let Ok(mut state) = self.state.lock() else { return };
+        while !state.closing {
+            let pause = match state.writer.as_ref().and_then(Writer::oldest) {
+                None => None,
+                Some(oldest) => Some(CHECKPOINT_AGE.saturating_sub(self.now().saturating_sub(oldest))),
+            };
+            let waited = match pause {
+                None => self.changed.wait(state),
+                Some(0) => {
+                    state = match self.attest_now(state) {
+                        Some(state) => state,
+                        None => return,
+                    };
+                    continue;
+                }
+                Some(pause) => self.changed.wait_timeout(state, Duration::from_nanos(pause)).map_or_else(
+                    |poisoned| Err(std::sync::PoisonError::new(poisoned.into_inner().0)),
+                    |(state, _)| Ok(state),
+                ),
+            };
+            let Ok(next) = waited else { return };
+            state = next;
+        }
+    }
+
+    fn attest_now<'s>(&'s self, mut state: MutexGuard<'s, State>) -> Option<MutexGuard<'s, State>> {
+        let t = self.now();
+        let files = state.writer.as_mut().map(|writer| {
+            writer.checkpoint(t)?;
+            writer.segments().to_sync().map_err(WriteError::from)
+        });
+        match files {
+            Some(Ok(files)) => {
+                drop(state);
+                let synced = files.iter().try_for_each(File::sync_data);
+                let mut state = self.state.lock().ok()?;
+                if synced.is_err() {
+                    self.halt(&mut state, Stop::Disk);
+                }
+                Some(state)
+            }
+            Some(Err(_)) => {
+                self.halt(&mut state, Stop::Disk);
+                None
+            }
+            None => None,
+        }
+    }
+}
+
+impl State {
+    fn new(writer: Writer<SegmentFiles>) -> Self {
+        Self {
+            writer: Some(writer),
+            known: KnownActions::default(),
+            processes: Processes::new(Box::new(ProcFs)),
+            definitions: 0,
+            root: None,
+            stop: None,
+            unrecorded: 0,
+            closing: false,
+        }
+    }
+
+    fn writer(&mut self) -> Result<&mut Writer<SegmentFiles>, WriteError> {
+        self.writer.as_mut().ok_or_else(|| WriteError::Io(std::io::Error::other("the journal is closed")))
+    }
+
+    fn line(&mut self, body: &Body, t: u64) -> Result<u64, WriteError> {
+        self.writer()?.line(body, t)
+    }
+
+    /// Whether every line has its checkpoint.
+    fn is_idle(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.oldest().is_none())
+    }
+
+    fn who(&mut self, tid: i32, t: u64) -> Result<Who, WriteError> {
+        let Self { processes, writer, .. } = self;
+        let writer = writer.as_mut().ok_or_else(|| WriteError::Io(std::io::Error::other("the journal is closed")))?;
+        processes.of(tid, t, |fork| writer.line(&Body::Fork(fork), t).map(drop))
+    }
+
+    fn define(
+        &mut self,
+        shared: &Shared,
+        intent: &Intent,
+        decision: Decided,
+        errno: Errno,
+        t: u64,
+    ) -> Result<Known, WriteError> {
+        let ruling = decide::ruling(&decision, errno);
+        let verdict = decision.verdict;
+        let def = self.definitions + 1;
+        let define = Define {
+            def,
+            intent: serde_json::to_value(intent).map_err(CanonicalError::from)?,
+            intent_digest: intent.digest()?,
+            decision,
+            engine: shared.engine,
+            errno: match ruling {
+                Ruling::Allow => None,
+                Ruling::Deny(errno) => Some(decide::errno_name(errno)),
+            },
+        };
+        self.line(&Body::Define(Box::new(define)), t)?;
+        self.definitions = def;
+        Ok(Known { def, verdict, ruling })
+    }
+
+    /// The end of the command, if nobody wrote it down.
+    fn last_lines(&mut self, outcome: Outcome, t: u64) -> Result<(), WriteError> {
+        let Some(proc) = self.root.and_then(|root| self.processes.ended(root)) else { return Ok(()) };
+        self.line(&Body::Exit(exit_line(proc, outcome)), t).map(drop)
+    }
+}
+
+fn check(config: &SessionConfig) -> Result<(), StartError> {
+    let id = &config.run_id;
+    if id.is_empty() || id.len() > 200 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return Err(StartError::RunId { run_id: id.clone() });
+    }
+    let digest = config.plan.compute_digest().map_err(WriteError::from)?;
+    if digest.to_string() != config.plan.digest {
+        return Err(StartError::Plan { what: "its digest" });
+    }
+    if gait_core::digest::Sha256Hex::of(&config.policy_yaml).to_string() != config.plan.policy.file_sha256 {
+        return Err(StartError::Plan { what: "the digest of the policy file" });
+    }
+    Ok(())
+}
+
+fn guarded_paths(dirs: &Dirs, workspace: &[u8]) -> GuardedPaths {
+    // An out folder that holds the workspace can't be closed to writing as a whole.
+    let holds_workspace = std::path::Path::new(std::ffi::OsStr::from_encoded(workspace)).starts_with(&dirs.out);
+    let out = (!holds_workspace).then(|| dirs.out.clone());
+    GuardedPaths::new([dirs.state.clone()], dirs.sealed.iter().cloned().chain(out))
+}
+
+/// `OsStr` from bytes, which on Linux it is.
+trait FromEncoded {
+    fn from_encoded(bytes: &[u8]) -> &Self;
+}
+
+impl FromEncoded for std::ffi::OsStr {
+    fn from_encoded(bytes: &[u8]) -> &Self {
+        std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+    }
+}
+
+fn open_line(config: &SessionConfig, nonce: String, started_at: String) -> Result<Open, StartError> {
+    let intent = config.translator.run(&config.command).map_err(WriteError::from)?;
+    let digest = |text: &str, what| gait_core::digest::Sha256Hex::parse(text).map_err(|_| StartError::Plan { what });
+    Ok(Open {
+        schema_id: JOURNAL_SCHEMA.into(),
+        schema_version: "1.0.0".into(),
+        producer_version: config.producer_version.clone(),
+        run_id: config.run_id.clone(),
+        nonce,
+        started_at,
+        key_id: config.key.public().id().to_string(),
+        public_key: config.key.public().to_base64(),
+        policy_digest: digest(&config.plan.policy.digest, "the digest of its policy")?,
+        plan_digest: digest(&config.plan.digest, "its digest")?,
+        checkpoint_every: CHECKPOINT_EVERY,
+        intent: serde_json::to_value(&intent).map_err(CanonicalError::from).map_err(WriteError::from)?,
+    })
+}
+
+fn receipt(config: &SessionConfig, nonce: String, started_at: String) -> Receipt {
+    let public = config.key.public();
+    Receipt {
+        schema_id: GUARD_SCHEMA.into(),
+        schema_version: "1.0.0".into(),
+        created_at: started_at.clone(),
+        producer_version: config.producer_version.clone(),
+        run_id: config.run_id.clone(),
+        plan: config.plan.clone(),
+        host: config.host.clone(),
+        run: RunState {
+            nonce,
+            started_at,
+            engine_pid: std::process::id(),
+            self_test: config.self_test.clone(),
+            ..RunState::default()
+        },
+        signing: Signing {
+            key_id: public.id().to_string(),
+            public_key: public.to_base64(),
+            key_source: config.key_source.clone(),
+        },
+    }
+}
+
+fn exec_line(proc: u64, file: &[u8], argv: &[Vec<u8>], capture: CaptureMode) -> Result<Exec, CanonicalError> {
+    let mut line = Exec {
+        proc,
+        file: name(file),
+        argc: argv.len() as u64,
+        argv_digest: argv_digest(argv)?,
+        argv: None,
+        argv_cut: None,
+    };
+    if capture == CaptureMode::Raw {
+        let mut room = ARGV_LIMIT;
+        let names: Vec<String> = argv
+            .iter()
+            .map(|arg| name(arg))
+            .take_while(|arg| {
+                let fits = arg.len() <= room;
+                room = room.saturating_sub(arg.len());
+                fits
+            })
+            .collect();
+        line.argv_cut = (names.len() < argv.len()).then_some(true);
+        line.argv = Some(names);
+    }
+    Ok(line)
+}
+
+fn exit_line(proc: u64, outcome: Outcome) -> Exit {
+    let (code, signal) = parts(outcome);
+    Exit { proc, code, signal }
+}
+
+fn close_line(outcome: Outcome, stop: Option<Stop>) -> Close {
+    let (exit_code, signal) = parts(outcome);
+    let reason = match (stop, outcome) {
+        (Some(Stop::Disagreement), _) => CloseReason::Disagreement,
+        (Some(Stop::Disk), _) => CloseReason::Disk,
+        (Some(Stop::GuardError), _) => CloseReason::GuardError,
+        (None, Outcome::Exited(_)) => CloseReason::Exit,
+        (None, Outcome::Signalled(_)) => CloseReason::Signal,
+    };
+    Close { reason, complete: stop.is_none(), exit_code, signal: (signal > 0).then_some(signal) }
+}
+
+fn parts(outcome: Outcome) -> (u64, u64) {
+    match outcome {
+        Outcome::Exited(code) => (code.into(), 0),
+        Outcome::Signalled(signal) => (0, signal.into()),
+    }
+}
+
+fn nonce() -> Result<String, StartError> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|e| io("no random numbers")(std::io::Error::other(e.to_string())))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
+    move |cause| StartError::Io { what, cause }
+}
+
+/// Nanoseconds since boot, time asleep included.
+fn boottime() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
