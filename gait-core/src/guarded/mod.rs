@@ -1,9 +1,17 @@
 //! What a guarded run adds to a runpack, and the proof that it all follows from the journal
 //! (contract guarded-run).
 
+mod derive;
+mod pack;
 mod receipt;
+
+pub use derive::{Derivation, Records};
+pub use pack::{GuardedPackError, PackSource, Packed, write_guarded_pack};
 
 pub use receipt::{
     BpfPlan, BpfProgram, CommandPlan, Counters, EngineRejected, EnvironmentPlan, GUARD_SCHEMA, Host, JournalState,
     LandlockPlan, Plan, PlanContext, PolicyPlan, Receipt, RunState, SeccompPlan, SelfTest, Signing, Variables,
 };
+
+/// `env.runtime` of a guarded run.
+pub const RUNTIME: &str = "gait-exec";

@@ -190,21 +190,22 @@ impl Checker {
             (Phase::Running, _) | (Phase::Closed, Body::Seal(_)) => {}
             _ => return Err(JournalError::AfterEnd { seq }),
         }
-        let processes = ledger.processes();
         match &body {
             Body::Open(_) => return Err(JournalError::OpenedAgain { seq }),
             Body::Fork(fork) => {
-                in_order(seq, "process", fork.proc, processes)?;
-                exists_or_zero(seq, "process", fork.parent, processes)?;
+                // Numbers are given as processes are met, so a parent may be written down after its child.
+                if fork.proc == 0 || ledger.has_process(fork.proc) {
+                    return Err(JournalError::OutOfOrder { seq, what: "process", number: fork.proc });
+                }
             }
             Body::Exec(exec) => {
-                exists(seq, "process", exec.proc, processes)?;
+                process_exists(seq, exec.proc, ledger)?;
                 canonical_name(&exec.file).map_err(|cause| JournalError::Malformed { seq, cause })?;
             }
-            Body::Exit(exit) => exists(seq, "process", exit.proc, processes)?,
+            Body::Exit(exit) => process_exists(seq, exit.proc, ledger)?,
             Body::Hold(hold) => {
                 in_order(seq, "hold", hold.hold, ledger.holds())?;
-                exists(seq, "process", hold.proc, processes)?;
+                process_exists(seq, hold.proc, ledger)?;
             }
             Body::Disagreement(d) => exists(seq, "definition", d.def, ledger.definitions())?,
             Body::Lost(lost) => self.chain.lose(lost.count),
@@ -240,7 +241,7 @@ impl Checker {
 
     fn decision(&mut self, line: &DecisionLine, seq: u64) -> Result<(), JournalError> {
         let ledger = self.ledger.as_mut().ok_or_else(|| JournalError::NotOpened { cause: "another type".into() })?;
-        exists(seq, "process", line.proc, ledger.processes())?;
+        process_exists(seq, line.proc, ledger)?;
         if let Some(hold) = line.hold {
             exists(seq, "hold", hold, ledger.holds())?;
         }
@@ -347,8 +348,8 @@ fn exists(seq: u64, what: &'static str, number: u64, last: u64) -> Result<(), Jo
     if (1..=last).contains(&number) { Ok(()) } else { Err(JournalError::Dangling { seq, what, number }) }
 }
 
-fn exists_or_zero(seq: u64, what: &'static str, number: u64, last: u64) -> Result<(), JournalError> {
-    if number == 0 { Ok(()) } else { exists(seq, what, number, last) }
+fn process_exists(seq: u64, number: u64, ledger: &Ledger) -> Result<(), JournalError> {
+    if ledger.has_process(number) { Ok(()) } else { Err(JournalError::Dangling { seq, what: "process", number }) }
 }
 
 fn check_open(open: &Open, t: u64) -> Result<(), &'static str> {

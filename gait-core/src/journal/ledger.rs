@@ -1,6 +1,6 @@
 //! What the lines of a journal add up to: memory for definitions and intents, none for decisions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::line::{Body, Close, Decided, DecisionLine, Define, LostOutcome, Open, Seal};
 use crate::digest::Sha256Hex;
@@ -64,7 +64,7 @@ pub struct Ledger {
     tallies: Vec<Tally>,
     tally_index: HashMap<(usize, usize), usize>,
     ending: Option<Ending>,
-    processes: u64,
+    processes: HashSet<u64>,
     holds: u64,
     disagreements: u64,
     denied_unrecorded: u64,
@@ -84,7 +84,7 @@ impl Ledger {
             tallies: Vec::new(),
             tally_index: HashMap::new(),
             ending: None,
-            processes: 0,
+            processes: HashSet::new(),
             holds: 0,
             disagreements: 0,
             denied_unrecorded: 0,
@@ -136,7 +136,9 @@ impl Ledger {
     /// Takes in a line that needs no more than to be counted.
     pub(super) fn note(&mut self, body: &Body) {
         match body {
-            Body::Fork(_) => self.processes += 1,
+            Body::Fork(fork) => {
+                self.processes.insert(fork.proc);
+            }
             Body::Hold(_) => self.holds += 1,
             Body::Disagreement(_) => self.disagreements += 1,
             Body::Lost(lost) if lost.enforced == LostOutcome::Deny => {
@@ -185,7 +187,12 @@ impl Ledger {
 
     /// Number of processes.
     pub fn processes(&self) -> u64 {
-        self.processes
+        self.processes.len() as u64
+    }
+
+    /// Whether a process was written down.
+    pub fn has_process(&self, number: u64) -> bool {
+        self.processes.contains(&number)
     }
 
     /// Number of holds.

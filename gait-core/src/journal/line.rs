@@ -59,7 +59,7 @@ pub struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fork {
-    /// Number in this run, from 1 without gap.
+    /// Number in this run, from 1.
     pub proc: u64,
     /// Number of its parent, 0 for the guard.
     pub parent: u64,

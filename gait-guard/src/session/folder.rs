@@ -113,6 +113,11 @@ impl RunFolder {
         Ok(content)
     }
 
+    /// Where a segment is, from 1.
+    pub fn segment_path(&self, number: u64) -> PathBuf {
+        segment_path(&self.path, number)
+    }
+
     /// A segment for reading, from 1; `None` after the last.
     ///
     /// # Errors
@@ -130,7 +135,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Something could not be removed.
-    pub fn remove(self) -> Result<(), FolderError> {
+    pub fn remove(&self) -> Result<(), FolderError> {
         std::fs::remove_dir_all(&self.path).map_err(at(&self.path))
     }
 }

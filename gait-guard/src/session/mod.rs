@@ -2,13 +2,17 @@
 
 mod config;
 mod decide;
+mod finish;
 mod floor;
 mod folder;
 mod known;
 mod process;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, Said, SessionConfig, StartError, Stop};
+pub use finish::{Block, FinishError, Finished, Summary};
 pub use floor::GuardedPaths;
 pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
 pub use run::Session;

@@ -83,11 +83,6 @@ impl Processes {
         Ok(Who { proc: thread.proc, tid: (thread.tgid != tid).then(|| u64::from(tid.unsigned_abs())) })
     }
 
-    /// The number of a process that is known.
-    pub(super) fn known(&self, tgid: i32) -> Option<u64> {
-        self.processes.get(&tgid).map(|process| process.number)
-    }
-
     /// Forgets a process that ended, so that its number can be given to another.
     pub(super) fn ended(&mut self, tgid: i32) -> Option<u64> {
         self.threads.retain(|_, thread| thread.tgid != tgid);

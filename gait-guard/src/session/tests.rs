@@ -1,0 +1,226 @@
+//! Whole runs: decided, recorded, packed, read back.
+
+use std::borrow::Cow;
+use std::io::Cursor;
+use std::path::Path;
+
+use gait_core::guarded::{Host, Plan, PolicyPlan};
+use gait_core::intent::{Intent, TargetKind};
+use gait_core::journal::EngineName;
+use gait_core::policy::Verdict;
+use gait_core::runpack::container::Container;
+use gait_core::signature::PrivateKey;
+use gait_core::time::Timestamp;
+
+use super::*;
+use crate::event::{PathOp, SystemObject, Why};
+use crate::intent::Translator;
+
+/// Blocks paths that end in `secret`, asks for those in `ask`; its compiled form is wrong about `liar`.
+struct Toy;
+
+fn verdict(path: &[u8]) -> Verdict {
+    match () {
+        () if path.ends_with(b"secret") => Verdict::Block,
+        () if path.ends_with(b"ask") => Verdict::RequireApproval,
+        () => Verdict::Allow,
+    }
+}
+
+impl Rules for Toy {
+    fn reference(&self, intent: &Intent) -> Said {
+        let target = &intent.targets()[0];
+        let said = if target.kind == TargetKind::Path { verdict(target.value.as_bytes()) } else { Verdict::Allow };
+        Said {
+            verdict: said,
+            reason_codes: vec!["matched_rule_toy".into()],
+            violations: if said == Verdict::Block { vec!["toy".into()] } else { vec![] },
+            matched_rule: Some("toy".into()),
+        }
+    }
+
+    fn compiled(&self, action: &Action<'_>) -> Verdict {
+        match action {
+            Action::Path { path, .. } if path.ends_with(b"liar") => Verdict::Block,
+            Action::Path { path, .. } => verdict(path),
+            _ => Verdict::Allow,
+        }
+    }
+}
+
+const POLICY: &str = "default_verdict: allow\n";
+/// Control 5 gives this digest for that policy.
+const POLICY_DIGEST: &str = "65819d9cf07c7619aa8aaf2bd4e8d6f8e3f86b139b49a68c535fd14d77a5009f";
+
+fn config(home: &Path, run_id: &str) -> SessionConfig {
+    let translator = Translator::new("agent", b"/work", "high").unwrap();
+    let command = vec![b"agent".to_vec()];
+    let run = serde_json::to_value(translator.run(&command).unwrap()).unwrap();
+    let plan = Plan {
+        engine: "notify".into(),
+        capture_mode: "reference".into(),
+        policy: PolicyPlan {
+            digest: POLICY_DIGEST.into(),
+            file_sha256: gait_core::digest::Sha256Hex::of(POLICY).to_string(),
+            ..PolicyPlan::default()
+        },
+        command: serde_json::from_value(run["args"].clone()).unwrap(),
+        context: serde_json::from_value(run["context"].clone()).unwrap(),
+        ..Plan::default()
+    };
+    SessionConfig {
+        run_id: run_id.into(),
+        producer_version: "0.0.0-dev".into(),
+        started_at: Timestamp::parse("2026-03-04T10:00:00.5Z").unwrap(),
+        translator,
+        rules: Box::new(Toy),
+        policy_yaml: POLICY.into(),
+        command,
+        key: PrivateKey::from_seed([9; 32]),
+        key_source: "local".into(),
+        plan: plan.seal().unwrap(),
+        host: Host { machine: "x86_64".into(), ..Host::default() },
+        self_test: vec![],
+        engine: EngineName::Notify,
+        enforcement: Enforcement::Enforce,
+        capture: CaptureMode::Reference,
+        dirs: Dirs { state: home.join(".gait"), out: home.join("gait-out"), sealed: vec!["/etc/policy.yaml".into()] },
+    }
+}
+
+fn read(path: &str) -> Action<'_> {
+    Action::Path { op: PathOp::Read, path: Cow::Borrowed(path.as_bytes()), via: None }
+}
+
+fn me() -> Actor {
+    Actor { tid: i32::try_from(std::process::id()).unwrap() }
+}
+
+fn member(bundle: &Path, name: &str) -> String {
+    let mut container = Container::open(Cursor::new(std::fs::read(bundle).unwrap())).unwrap();
+    String::from_utf8(container.read_all(name, 1 << 27).unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_is_decided_recorded_and_packed() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    session.spawned(me().tid);
+    assert_eq!(session.judge(me(), &read("/work/a")), Ruling::Allow);
+    assert_eq!(session.judge(me(), &read("/work/a")), Ruling::Allow);
+    assert_eq!(session.judge(me(), &read("/work/secret")), Ruling::Deny(Errno::ACCESS));
+    assert_eq!(session.judge(me(), &read("/work/ask")), Ruling::Deny(Errno::ACCESS));
+    session.executed(me(), b"/bin/agent", &[b"agent".to_vec()]);
+    let finished = session.finish(Outcome::Exited(3)).unwrap();
+    assert_eq!((finished.stop, finished.summary.complete), (None, true));
+    assert_eq!(finished.summary.counters.decisions, 4);
+    let blocks: Vec<_> = finished.summary.blocks.iter().map(|b| (&*b.value, b.verdict, b.count)).collect();
+    assert_eq!(blocks, [("/work/ask", "require_approval", 1), ("/work/secret", "block", 1)]);
+    assert_eq!(finished.bundle, home.path().join("gait-out/runpack_run_x.zip"));
+    assert!(!home.path().join(".gait/runs/run_x").exists());
+    let results = member(&finished.bundle, "results.jsonl");
+    assert!(results.contains(r#""result":{"complete":true,"exit_code":3,"signal":0}"#), "{results}");
+    assert!(results.contains(r#""reason_codes":["approval_token_missing","matched_rule_toy"]"#), "{results}");
+    let journal = member(&finished.bundle, "decisions/000001.jsonl");
+    assert_eq!(journal.lines().filter(|line| line.contains(r#""type":"decision""#)).count(), 4);
+    assert!(journal.contains(r#""parent":0"#) && journal.contains(r#""type":"exit""#));
+}
+
+#[test]
+fn the_decision_is_in_the_journal_before_the_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let journal = home.path().join(".gait/runs/run_x/decisions/000001.jsonl");
+    for n in 1..=5 {
+        session.judge(me(), &read("/work/a"));
+        let text = std::fs::read_to_string(&journal).unwrap();
+        assert_eq!(text.matches(r#""type":"decision""#).count(), n);
+    }
+}
+
+#[test]
+fn a_line_is_attested_within_about_a_second() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    session.judge(me(), &read("/work/a"));
+    let journal = home.path().join(".gait/runs/run_x/decisions/000001.jsonl");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !std::fs::read_to_string(&journal).unwrap().contains("checkpoint\",") {
+        assert!(std::time::Instant::now() < deadline, "no checkpoint");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    drop(session);
+}
+
+#[test]
+fn the_first_disagreement_ends_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    assert_eq!(session.judge(me(), &read("/work/a")), Ruling::Allow);
+    // The reference allows it, the compiled policy does not.
+    assert_eq!(session.judge(me(), &read("/work/liar")), Ruling::Deny(Errno::PERM));
+    assert_eq!(session.stopped(), Some(Stop::Disagreement));
+    assert_eq!(session.judge(me(), &read("/work/a")), Ruling::Deny(Errno::PERM));
+    let finished = session.finish(Outcome::Signalled(9)).unwrap();
+    assert_eq!((finished.stop, finished.summary.complete), (Some(Stop::Disagreement), false));
+    let counters = finished.summary.counters;
+    assert_eq!((counters.decisions, counters.disagreements, counters.denied_unrecorded), (1, 1, 2));
+    // No result for the run itself: every reader sees that the record is not complete.
+    assert!(!member(&finished.bundle, "results.jsonl").contains("exit_code"));
+}
+
+#[test]
+fn the_floor_stands_below_any_policy_and_any_simulation() {
+    let home = tempfile::tempdir().unwrap();
+    let config = SessionConfig { enforcement: Enforcement::Simulate, ..config(home.path(), "run_x") };
+    let key = home.path().join(".gait/keys/local.key");
+    let session = Session::start(config).unwrap();
+    assert_eq!(session.judge(me(), &read(key.to_str().unwrap())), Ruling::Deny(Errno::ACCESS));
+    assert_eq!(session.judge(me(), &read("/work/secret")), Ruling::Allow);
+    let ptrace = Action::System { name: "ptrace", object: SystemObject { class: "process", detail: "guard" } };
+    assert_eq!(session.deny(me(), &ptrace, Floor::GuardAccess), Errno::PERM);
+    let long = Action::Unresolved { op: PathOp::Read, why: Why::NameTooLong };
+    assert_eq!(session.deny(me(), &long, Floor::Unresolved), Errno::NAMETOOLONG);
+    let finished = session.finish(Outcome::Exited(0)).unwrap();
+    let results = member(&finished.bundle, "results.jsonl");
+    let simulated = r#""policy_verdict":"block","reason_codes":["matched_rule_toy","simulate_mode_non_enforcing","simulated_block"],"source":"policy","verdict":"dry_run""#;
+    assert!(results.contains(simulated), "{results}");
+    assert!(results.contains(r#""reason_codes":["guard_floor_guard_access"],"source":"floor""#), "{results}");
+}
+
+#[test]
+fn two_runs_of_the_same_actions_in_another_order_have_equal_intents_and_results() {
+    let home = tempfile::tempdir().unwrap();
+    let paths = ["/work/a", "/work/secret", "/work/b", "/work/ask"];
+    let run = |run_id: &str, paths: Vec<&str>| {
+        let session = Session::start(config(home.path(), run_id)).unwrap();
+        let threads: Vec<_> = paths.iter().map(|path| read(path)).collect();
+        std::thread::scope(|scope| {
+            for action in &threads {
+                scope.spawn(|| session.judge(Actor { tid: rustix::thread::gettid().as_raw_nonzero().get() }, action));
+            }
+        });
+        let bundle = session.finish(Outcome::Exited(0)).unwrap().bundle;
+        ["intents.jsonl", "results.jsonl"].map(|name| member(&bundle, name).replace(run_id, "run"))
+    };
+    let twice = [paths, paths].concat();
+    assert_eq!(run("run_a", paths.to_vec()), run("run_b", twice.into_iter().rev().collect()));
+}
+
+#[test]
+fn a_run_id_that_is_no_file_name_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    for id in ["", "../x", "a b", "a/b"] {
+        assert!(matches!(Session::start(config(home.path(), id)), Err(StartError::RunId { .. })), "{id}");
+    }
+}
+
+#[test]
+fn an_unwritable_out_folder_keeps_the_journal_for_run_seal() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("gait-out"), "a file").unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    session.judge(me(), &read("/work/a"));
+    assert!(session.finish(Outcome::Exited(0)).is_err());
+    assert_eq!(unsealed_runs(&home.path().join(".gait")), ["run_x"]);
+}
