@@ -357,10 +357,8 @@ impl Shared {
     fn attest(&self) {
         let Ok(mut state) = self.state.lock() else { return };
         while !state.closing {
-            let pause = match state.writer.as_ref().and_then(Writer::oldest) {
-                None => None,
-                Some(oldest) => Some(CHECKPOINT_AGE.saturating_sub(self.now().saturating_sub(oldest))),
-            };
+            let oldest = state.writer.as_ref().and_then(Writer::oldest);
+            let pause = oldest.map(|oldest| CHECKPOINT_AGE.saturating_sub(self.now().saturating_sub(oldest)));
             let waited = match pause {
                 None => self.changed.wait(state),
                 Some(0) => {
