@@ -1,6 +1,32 @@
 //! Tasks of this workspace that cargo itself has no command for. `cargo xtask` lists them.
 
-fn main() -> std::process::ExitCode {
-    eprintln!("usage: cargo xtask <task>\n\nThere are no tasks yet.");
-    std::process::ExitCode::from(2)
+mod bench;
+mod workload;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <task>
+
+  bench [--rounds N] [--policy FILE] [WORD ...]
+      what the guard costs: each workload bare and under `gait exec`, interleaved in one run, as ratios of
+      medians, pinned to one processor and not; and an open beside the cheapest race-free one. Words choose
+      workloads by name.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["bench", rest @ ..] => bench::run(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
