@@ -56,7 +56,7 @@ fn usage_line(verb: &Verb) -> String {
         let _ = write!(line, " {word}");
     }
     let mut joined = false;
-    for flag in verb.flags {
+    for flag in verb.flags.iter().filter(|flag| flag.shown != Shown::Hidden) {
         line.push_str(match (joined, flag.shown) {
             (true, _) => "|",
             (false, Shown::Required) => " ",

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::flags::Args;
+use crate::local_key;
 use gait_core::file;
 use gait_core::signature::{PrivateKey, PublicKey};
 use std::ffi::OsStr;
@@ -30,6 +31,37 @@ pub fn verify_key(args: &Args) -> Result<Option<PublicKey>, Failure> {
 /// As [`verify_key`].
 pub fn signing_key(args: &Args) -> Result<Option<PrivateKey>, Failure> {
     source(args, "private")?.map(|private| load_private(&private)).transpose()
+}
+
+/// Where a signing key comes from: `signing.key_source` of the enforcement receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    Local,
+    File,
+    Env,
+}
+
+impl KeySource {
+    /// The word of the contract (guarded-run 4).
+    pub const fn word(self) -> &'static str {
+        match self {
+            KeySource::Local => "local",
+            KeySource::File => "file",
+            KeySource::Env => "env",
+        }
+    }
+}
+
+/// The key that `--private-key[-env]` name, else the local key, which is made if there is none.
+///
+/// # Errors
+/// As [`signing_key`] and [`local_key::load_or_make`].
+pub fn signing_key_or_local(args: &Args) -> Result<(PrivateKey, KeySource), Failure> {
+    match source(args, "private")? {
+        Some(private @ Source::File(_)) => Ok((load_private(&private)?, KeySource::File)),
+        Some(private @ Source::Variable(_)) => Ok((load_private(&private)?, KeySource::Env)),
+        None => Ok((local_key::load_or_make()?.0, KeySource::Local)),
+    }
 }
 
 /// Whether any flag names a key, readable or not.

@@ -9,6 +9,7 @@ mod failure;
 mod flags;
 mod help;
 mod keys;
+mod local_key;
 mod locate;
 mod pack;
 mod render;

@@ -37,6 +37,8 @@ pub enum Shown {
     Required,
     /// `[--flag <v>|--next <v>]`: only one of this and the next flag may be given.
     OrNext,
+    /// Not at all: the usage line is one that the contract's golden cases compare. Help pages still list it.
+    Hidden,
 }
 
 impl Flag {
@@ -53,6 +55,11 @@ impl Flag {
     /// The same flag, shown as required. The verb itself checks that it is there.
     pub const fn required(self) -> Self {
         Flag { shown: Shown::Required, ..self }
+    }
+
+    /// The same flag, left out of the usage line.
+    pub const fn hidden(self) -> Self {
+        Flag { shown: Shown::Hidden, ..self }
     }
 
     /// The same flag, shown as an alternative to the one after it.

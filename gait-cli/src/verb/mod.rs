@@ -4,7 +4,11 @@
 //! dispatch, `--json` errors and event logs follow from that table; a verb that is not in it is an unknown command.
 
 mod demo;
+mod keys_export_public;
+mod keys_init;
+mod keys_show;
 mod migrate;
+mod policy_test;
 mod regress_bootstrap;
 mod regress_init;
 mod regress_run;
@@ -13,6 +17,7 @@ mod run_receipt;
 mod run_record;
 mod run_reduce;
 mod run_replay;
+mod trace_verify;
 mod verify;
 
 use crate::failure::Failure;
@@ -33,6 +38,11 @@ static VERBS: &[&Verb] = &[
     &regress_init::VERB,
     &regress_run::VERB,
     &regress_bootstrap::VERB,
+    &policy_test::VERB,
+    &trace_verify::VERB,
+    &keys_init::VERB,
+    &keys_show::VERB,
+    &keys_export_public::VERB,
 ];
 
 /// First words that have verbs below them, with the line of their own `--explain`.

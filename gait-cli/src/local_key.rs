@@ -1,0 +1,211 @@
+//! The key of this user on this machine: `$HOME/.gait/keys/signing.key`.
+//!
+//! It is made once, at first use, and never replaced here: what it signed must stay verifiable. The
+//! folder is 0700 and the file 0600; anything wider is refused, because a key that others can read
+//! proves nothing.
+
+use crate::failure::Failure;
+use gait_core::digest::Sha256Hex;
+use gait_core::file::os_text;
+use gait_core::signature::PrivateKey;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Whether a call made the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    Now,
+    Before,
+}
+
+/// The folder of the local key, whether it exists or not: an agent must never reach it.
+///
+/// # Errors
+/// `HOME` is not set: exit 6.
+pub fn folder() -> Result<PathBuf, Failure> {
+    match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
+        Some(home) => Ok(Path::new(&home).join(".gait").join("keys")),
+        None => Err(Failure::invalid("no place for the local key: HOME is not set")
+            .with_hint("set HOME, or name a key with --private-key")),
+    }
+}
+
+/// The file of the local key.
+///
+/// # Errors
+/// As [`folder`].
+pub fn path() -> Result<PathBuf, Failure> {
+    Ok(folder()?.join("signing.key"))
+}
+
+/// The local key, if there is one. Without `HOME` there is none.
+///
+/// # Errors
+/// It can be reached by others, can't be read or is no key: exit 6.
+pub fn load() -> Result<Option<PrivateKey>, Failure> {
+    match folder() {
+        Ok(folder) => load_from(&folder),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The local key; makes it if there is none.
+///
+/// # Errors
+/// As [`load`], and where it can't be written (exit 1).
+pub fn load_or_make() -> Result<(PrivateKey, Made), Failure> {
+    load_or_make_in(&folder()?)
+}
+
+fn load_from(folder: &Path) -> Result<Option<PrivateKey>, Failure> {
+    let path = folder.join("signing.key");
+    let refuse =
+        |error: &io::Error| Failure::invalid(format!("read local key: open {}: {}", path.display(), os_text(error)));
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refuse(&error)),
+    };
+    let folder_mode = fs::metadata(folder).map_err(|error| refuse(&error))?.mode();
+    check_mode(folder, folder_mode, 0o700)?;
+    let metadata = file.metadata().map_err(|error| refuse(&error))?;
+    if !metadata.is_file() {
+        return Err(Failure::invalid(format!("read local key: {} is not a file", path.display())));
+    }
+    check_mode(&path, metadata.mode(), 0o600)?;
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    file.read_to_string(&mut text).map_err(|error| refuse(&error))?;
+    PrivateKey::from_base64(&text)
+        .map(Some)
+        .map_err(|error| Failure::invalid(format!("read local key: {}: {error}", path.display())))
+}
+
+/// Refuses what group or others can reach.
+fn check_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), Failure> {
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let message =
+        format!("local key: others can reach {} (mode {:04o}, expected {wanted:04o})", path.display(), mode & 0o7777);
+    let hint = format!(
+        "run `chmod {wanted:o} {}`; if others may have read the key, remove it and run `gait keys init`",
+        path.display()
+    );
+    Err(Failure::invalid(message).with_hint(hint))
+}
+
+fn load_or_make_in(folder: &Path) -> Result<(PrivateKey, Made), Failure> {
+    if let Some(key) = load_from(folder)? {
+        return Ok((key, Made::Before));
+    }
+    let failed = |error: io::Error| Failure::io(format!("write local key: {}: {}", folder.display(), os_text(&error)));
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    check_mode(folder, fs::metadata(folder).map_err(failed)?.mode(), 0o700)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice())
+        .map_err(|error| Failure::io(format!("write local key: no randomness: {error}")))?;
+    let key = PrivateKey::from_seed(*seed);
+    if publish(folder, &key).map_err(failed)? == Made::Now {
+        return Ok((key, Made::Now));
+    }
+    // Somebody else made one at the same time: theirs is the key.
+    match load_from(folder)? {
+        Some(key) => Ok((key, Made::Before)),
+        None => Err(Failure::io(format!("write local key: {} vanished", folder.display()))),
+    }
+}
+
+/// Writes the key under its name, whole, unless the name is taken.
+fn publish(folder: &Path, key: &PrivateKey) -> io::Result<Made> {
+    let name = Sha256Hex::of(format!("{}:{}", key.public().to_base64(), std::process::id()));
+    let temporary = folder.join(format!(".signing.key.tmp-{}", name.short(16)));
+    let written = write_private(&temporary, key).and_then(|()| fs::hard_link(&temporary, folder.join("signing.key")));
+    let removed = fs::remove_file(&temporary);
+    match written {
+        Ok(()) => {
+            removed?;
+            File::open(folder)?.sync_all()?;
+            Ok(Made::Now)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Made::Before),
+        Err(error) => Err(error),
+    }
+}
+
+fn write_private(path: &Path, key: &PrivateKey) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(key.to_base64().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn keys_folder() -> (tempfile::TempDir, PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join(".gait").join("keys");
+        (home, folder)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_for_its_owner_only() {
+        let (_home, folder) = keys_folder();
+        assert!(load_from(&folder).unwrap().is_none());
+        let (first, made) = load_or_make_in(&folder).unwrap();
+        assert_eq!(made, Made::Now);
+        let (second, made) = load_or_make_in(&folder).unwrap();
+        assert_eq!(made, Made::Before);
+        assert_eq!(first.public(), second.public());
+        assert_eq!((mode(&folder), mode(&folder.join("signing.key"))), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn many_at_once_agree_on_one_key() {
+        let (_home, folder) = keys_folder();
+        let folder = &folder;
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..8).map(|_| scope.spawn(|| load_or_make_in(folder).unwrap())).collect();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        assert!(made.windows(2).all(|pair| pair[0].0.public() == pair[1].0.public()));
+        assert_eq!(made.iter().filter(|(_, made)| *made == Made::Now).count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let (_home, folder) = keys_folder();
+        load_or_make_in(&folder).unwrap();
+        let path = folder.join("signing.key");
+        for bad in [0o640, 0o604, 0o620] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(bad)).unwrap();
+            let failure = load_from(&folder).unwrap_err();
+            assert!(failure.message.contains(&format!("(mode 0{bad:o}, expected 0600)")), "{}", failure.message);
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(load_or_make_in(&folder).unwrap_err().message.contains("(mode 0755, expected 0700)"));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_and_not_replaced() {
+        let (_home, folder) = keys_folder();
+        load_or_make_in(&folder).unwrap();
+        let path = folder.join("signing.key");
+        fs::write(&path, "AAAA\n").unwrap();
+        let failure = load_or_make_in(&folder).unwrap_err();
+        assert!(failure.message.ends_with("invalid private key length: 3"), "{}", failure.message);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "AAAA\n");
+    }
+}

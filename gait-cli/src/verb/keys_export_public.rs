@@ -1,0 +1,38 @@
+//! `gait keys export-public`: the public half of the local key, for those who verify elsewhere.
+
+use super::keys_show::{existing, no_positionals};
+use super::{Call, Help, Verb};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::flags::{Flag, JSON, Order};
+use crate::render::Outcome;
+use gait_core::file;
+use serde_json::json;
+use std::path::Path;
+
+pub static VERB: Verb = Verb {
+    path: &["keys", "export-public"],
+    label: "keys export-public",
+    explain: "Print the public half of the local key, as --public-key of other commands reads it.",
+    positionals: "",
+    flags: &[Flag::value("out", "<path>", "write it to this file instead"), JSON],
+    order: Order::Interspersed,
+    help: Help::Page,
+    notes: &["exit codes: 0 ok, 1 the file can't be written, 6 there is no key or it can't be used"],
+    run,
+};
+
+fn run(call: &Call) -> Result<Outcome, Failure> {
+    no_positionals(call)?;
+    let public = existing()?.public();
+    let (key_id, public_key) = (public.id().to_string(), public.to_base64());
+    let mut members = json!({ "ok": true, "key_id": key_id, "public_key": public_key });
+    let Some(out) = call.args.raw("out").filter(|out| !out.is_empty()) else {
+        return Ok(Outcome::new(Exit::Ok, &[public_key], &members));
+    };
+    file::write_atomic(Path::new(out), format!("{public_key}\n").as_bytes())
+        .map_err(|error| Failure::io(format!("write public key: {error}")))?;
+    let out = out.to_string_lossy();
+    members["path"] = out.as_ref().into();
+    Ok(Outcome::new(Exit::Ok, &[format!("keys export-public ok: {out}"), format!("key id: {key_id}")], &members))
+}
