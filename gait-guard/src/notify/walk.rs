@@ -164,13 +164,14 @@ impl<'w> Walk<'w> {
             _ => {}
         }
         let plain = rustix::fs::openat2(folder, name.as_c_str(), HANDLE, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
-        if plain.err() != Some(Errno::LOOP) {
-            return read_link(&link.fd);
+        match plain.err() {
+            Some(Errno::LOOP) if self.resolve.contains(ResolveFlags::NO_MAGICLINKS) => return Err(Errno::LOOP.into()),
+            // A link that may not be looked behind is a magic one too.
+            Some(Errno::LOOP | Errno::ACCESS | Errno::PERM) => {
+                self.view.check_owner(self.agent, folder.as_fd(), name.as_bytes())?;
+            }
+            _ => return read_link(&link.fd),
         }
-        if self.resolve.contains(ResolveFlags::NO_MAGICLINKS) {
-            return Err(Errno::LOOP.into());
-        }
-        self.view.check_owner(self.agent, folder.as_fd(), name.as_bytes())?;
         let target = rustix::fs::openat(folder, name.as_c_str(), HANDLE, Mode::empty())?;
         self.check_mount(folder, &target)?;
         if self.scope.is_some() {

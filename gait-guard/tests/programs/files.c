@@ -408,7 +408,7 @@ static void attributes(void)
     struct timeval tv[2] = { { 2000, 0 }, { 2000, 7 } }, badtv[2] = { { 0, 1000000 }, { 0, 0 } };
     struct utimbuf ub = { 3000, 3000 };
     V(truncate("a", 100)); status("a"); V(truncate("d", 1)); V(truncate("nope", 1)); V(truncate("la", 7)); status("a"); V(truncate("a", -1)); V(truncate("fifo", 1)); V(truncate("/dev/null", 1)); V(truncate("ro", 3)); V(truncate("", 1));
-    V(chmod("a", 0604)); status("a"); V(chmod("la", 0600)); status("a"); V(chmod("nope", 0600)); V(chmod("a/", 0600)); V(chmod("d", 02755)); status("d"); V(chmod("d", 0755)); V(chmod("a", 0177644)); status("a"); V(chmod("a", 02600)); status("a");
+    V(chmod("a", 0604)); status("a"); V(chmod("la", 0600)); status("a"); V(chmod("nope", 0600)); V(chmod("a/", 0600)); V(chmod("d", 02755)); status("d"); V(chmod("d", 0755)); V(chmod("a", 0171644)); status("a"); V(chmod("a", 02600)); status("a");
     V(syscall(SYS_fchmodat, AT_FDCWD, "la", 0640)); V(syscall(SYS_fchmodat2, AT_FDCWD, "a", 0640, 0)); V(syscall(SYS_fchmodat2, AT_FDCWD, "la", 0640, AT_SYMLINK_NOFOLLOW)); V(syscall(SYS_fchmodat2, d, "", 0755, AT_EMPTY_PATH)); V(syscall(SYS_fchmodat2, d, "", 0755, 0)); V(syscall(SYS_fchmodat2, d, "in", 0600, 0x4000));
     V(fchmod(a, 0611)); status("a"); V(fchmod(p, 0600)); V(fchmod(999, 0600)); V(fchmod(-1, 0600)); V(chmod("a", 0644));
     V(chown("a", -1, -1)); V(chown("nope", -1, -1)); V(lchown("la", -1, -1)); V(lchown("nope", -1, -1)); V(fchown(a, -1, -1)); V(fchown(p, -1, -1)); V(fchown(999, -1, -1)); V(fchownat(d, "", -1, -1, AT_EMPTY_PATH)); V(fchownat(d, "in", -1, -1, 4)); V(fchownat(p, "", -1, -1, AT_EMPTY_PATH));
