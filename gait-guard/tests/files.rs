@@ -3,11 +3,17 @@
 
 mod common;
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use common::Guarded;
+use common::{Guarded, Outcome, Record, describe};
+use gait_guard::event::{Action, PathOp};
+use gait_guard::session::{Floor, Ruling};
+use rustix::io::Errno;
+use tempfile::TempDir;
 
 /// Compiles a program of `tests/programs`. The linker that made this test is a C compiler.
 fn program(name: &str) -> PathBuf {
@@ -19,6 +25,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 static FILES: LazyLock<PathBuf> = LazyLock::new(|| program("files"));
+static ESCAPES: LazyLock<PathBuf> = LazyLock::new(|| program("escapes"));
 
 fn in_folder(folder: &Path, program: &Path, arguments: &str) -> String {
     format!("cd '{}' && exec '{}' {arguments}", folder.display(), program.display())
@@ -46,4 +53,262 @@ fn a_program_sees_the_same_file_system_bare_and_guarded() {
         .collect();
     assert!(differences.is_empty(), "{}\n{}", differences.join("\n"), guarded.stderr);
     assert_eq!(bare.lines().count(), guarded.stdout.lines().count());
+}
+
+/// A play ground: `W` is allowed, `S` is denied, `R` may only be read.
+struct Ground {
+    folder: TempDir,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["W/way", "S/sub", "R"] {
+            fs::create_dir_all(folder.path().join(name)).expect("a folder");
+        }
+        for (name, text) in
+            [("W/file", "open\n"), ("W/way/file", "open\n"), ("S/file", "secret\n"), ("R/file", "fixed\n")]
+        {
+            fs::write(folder.path().join(name), text).expect("a file");
+        }
+        symlink("../S", folder.path().join("W/other")).expect("a link");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs `escapes` here, with `S` denied, and changes of `R`.
+    fn attempt(&self, arguments: &str) -> Outcome {
+        self.run(&in_folder(self.folder.path(), &ESCAPES, arguments))
+    }
+
+    fn run(&self, script: &str) -> Outcome {
+        let [secret, fixed] = ["S", "R"].map(|name| self.path(name).into_os_string().into_encoded_bytes());
+        let run = Guarded::sh(script).judge(move |action| match action {
+            Action::Path { path, .. } if is_below(path, &secret) => Ruling::Deny(Errno::ACCESS),
+            Action::Path { path, op, .. } if is_below(path, &fixed) && !matches!(op, PathOp::Read | PathOp::List) => {
+                Ruling::Deny(Errno::ACCESS)
+            }
+            _ => Ruling::Allow,
+        });
+        run.run()
+    }
+
+    /// Everything that an attempt on `folder` could change.
+    fn state(&self, folder: &str) -> Vec<String> {
+        let mut state = Vec::new();
+        let mut folders = vec![self.path(folder)];
+        while let Some(folder) = folders.pop() {
+            let meta = fs::metadata(&folder).expect("metadata");
+            state.push(format!("{} {:o} {}", folder.display(), meta.mode(), meta.mtime_nsec()));
+            for entry in fs::read_dir(&folder).expect("a folder") {
+                let entry = entry.expect("an entry");
+                let meta = entry.metadata().expect("metadata");
+                if meta.is_dir() {
+                    folders.push(entry.path());
+                    continue;
+                }
+                let text = fs::read_to_string(entry.path()).expect("text");
+                let change = (meta.ctime(), meta.ctime_nsec(), meta.nlink());
+                state.push(format!("{} {:o} {change:?} {text}", entry.path().display(), meta.mode()));
+            }
+        }
+        state.sort();
+        state
+    }
+}
+
+fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+fn succeeded(run: &Outcome) -> Vec<&str> {
+    run.stdout.lines().filter_map(|line| line.strip_suffix(" OK")).collect()
+}
+
+/// The numbers of a line like `allowed=1 denied=2`.
+fn counts(run: &Outcome) -> Vec<u64> {
+    let words = run.stdout.split_whitespace();
+    words.filter_map(|word| word.split_once('=')?.1.parse().ok()).collect()
+}
+
+fn race(how: &str, mode: &str) {
+    let ground = Ground::new();
+    let before = ground.state("S");
+    let run = ground.attempt(&format!("race {how} 10000 {mode}"));
+    let counts = counts(&run);
+    assert_eq!(counts.len(), 4, "{run:?}");
+    assert_eq!(counts[2], 0, "escaped: {}", run.stdout);
+    assert!(counts[0] > 0 && counts[1] > 0, "the race was none: {}", run.stdout);
+    assert_eq!(ground.state("S"), before);
+}
+
+#[test]
+fn a_path_that_changes_in_memory_never_opens_the_denied_file() {
+    race("path", "r");
+    race("path", "w");
+}
+
+#[test]
+fn a_link_that_changes_never_opens_the_denied_file() {
+    race("link", "r");
+    race("link", "w");
+}
+
+#[test]
+fn a_folder_that_is_exchanged_on_the_way_never_opens_the_denied_file() {
+    race("folder", "r");
+    race("folder", "w");
+}
+
+#[test]
+fn a_denied_file_is_denied_by_all_its_names() {
+    let ground = Ground::new();
+    let before = ground.state("S");
+    let run = ground.attempt("names");
+    let allowed = [
+        // Links that lead nowhere one may go are harmless; so is a second name for such a link.
+        r#"symlink("../S/file", "W/one")"#,
+        r#"symlink("one", "W/two")"#,
+        r#"symlink("../S", "W/three")"#,
+        r#"symlink("../S/late", "W/four")"#,
+        r#"link("W/two", "W/hard2")"#,
+    ];
+    assert_eq!(succeeded(&run), allowed, "{}", run.stdout);
+    assert!(run.stdout.lines().count() > 50, "all was tried: {}", run.stdout);
+    assert_eq!(ground.state("S"), before);
+    let control = Command::new(&*ESCAPES).arg("names").current_dir(ground.folder.path()).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&control.stdout).contains("open(\"W/../S/./file\", O_RDONLY) OK"));
+}
+
+#[test]
+fn a_descriptor_for_reading_is_no_way_to_change_the_file() {
+    let ground = Ground::new();
+    let before = ground.state("R");
+    let run = ground.attempt("descriptors");
+    assert_eq!(succeeded(&run), ["fd"], "{}", run.stdout);
+    assert_eq!(ground.state("R"), before);
+    let judged = |op: &str| !run.mentioning(&format!("{op} {}", ground.path("R/file").display())).is_empty();
+    for op in ["Chmod { mode: 438 }", "Chown", "Setxattr", "Removexattr", "Utimes", "Write", "Truncate", "Link"] {
+        assert!(judged(op), "{op} is recorded");
+    }
+}
+
+#[test]
+fn a_file_that_is_made_later_is_denied_by_its_name() {
+    let ground = Ground::new();
+    let script = format!(
+        "cd '{}/W'; mkdir new; (echo x > new/.env); echo x > new/plain; mv new/plain new/.env; ln new/plain new/.env; \
+         mkdir new/.env; ln -s plain new/.env; ls -A new",
+        ground.folder.path().display()
+    );
+    let run = Guarded::sh(&script).denying("/.env").run();
+    assert_eq!(run.stdout, "plain\n", "{run:?}");
+    for op in ["Create", "RenameTo", "Link", "Mkdir", "Symlink"] {
+        assert!(!run.mentioning(&format!("{op} {}", ground.path("W/new/.env").display())).is_empty(), "{op}");
+    }
+}
+
+#[test]
+fn objects_of_processes_outside_the_tree_are_out_of_reach() {
+    let ground = Ground::new();
+    let supervisor = std::process::id();
+    let control = Command::new(&*ESCAPES).args(["outsider", &supervisor.to_string()]).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&control.stdout).contains("environ OK"), "natively it can be read");
+    for (pid, floor) in [(supervisor, Floor::GuardAccess), (1, Floor::Outsider)] {
+        let run = ground.attempt(&format!("outsider {pid}"));
+        assert_eq!(succeeded(&run), Vec::<&str>::new(), "{}", run.stdout);
+        assert!(!run.stdout.contains("for writing"), "{}", run.stdout);
+        let denied = Record::Denied("Read /proc/outside/mem".to_owned(), floor);
+        assert!(run.records.contains(&denied), "{:?}", run.records);
+        assert!(run.records.contains(&Record::Denied("Write /proc/outside/mem".to_owned(), floor)));
+        assert!(run.records.contains(&Record::Denied("Read /proc/outside/root".to_owned(), floor)));
+        assert!(run.records.contains(&Record::Denied("Truncate /proc/outside/oom_score_adj".to_owned(), floor)));
+    }
+}
+
+#[test]
+fn processes_of_the_tree_are_in_reach_and_recorded_without_their_numbers() {
+    let ground = Ground::new();
+    let run = ground.attempt("insider");
+    assert_eq!(succeeded(&run).len(), 4, "{}", run.stdout);
+    for name in ["/proc/pid/status", "/proc/self/task/tid/stat", "/proc/self/fdinfo/n"] {
+        assert!(run.records.contains(&Record::Judged(format!("Read {name}"), Ruling::Allow)), "{name}");
+    }
+    let number = |record: &&Record| matches!(record, Record::Judged(text, _) if text.contains("/proc/") && text.chars().any(|c| c.is_ascii_digit()));
+    assert_eq!(run.records.iter().find(number), None);
+}
+
+#[test]
+fn nothing_that_lends_rights_is_made() {
+    let ground = Ground::new();
+    let run = ground.attempt("privileges");
+    assert_eq!(succeeded(&run), [r#"chmod("W", 02775)"#, r#"chmod("W/file", 0755)"#], "{}", run.stdout);
+    let floor = run.records.iter().filter(|record| matches!(record, Record::Denied(_, Floor::Privilege))).count();
+    assert_eq!(floor, 8, "{:?}", run.records);
+    let names: Vec<_> =
+        fs::read_dir(ground.path("W")).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+#[test]
+fn what_is_too_deep_to_be_named_is_denied() {
+    let ground = Ground::new();
+    let run = ground.attempt("deep");
+    let denied =
+        |record: &Record| matches!(record, Record::Denied(text, Floor::Unresolved) if text.contains("NameTooLong"));
+    assert!(run.records.iter().any(denied), "{:?}", run.records);
+    assert!(run.stdout.contains("EPERM"), "{}", run.stdout);
+}
+
+#[test]
+fn a_program_that_nobody_may_read_can_open_nothing() {
+    let ground = Ground::new();
+    let hidden = ground.path("W/hidden");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/escapes.c");
+    let made =
+        Command::new("cc").args(["-O1", "-w", "-static", "-o"]).arg(&hidden).arg(source).arg("-lpthread").status();
+    assert!(made.expect("cc runs").success());
+    let run = ground.run(&in_folder(ground.folder.path(), &hidden, "hidden"));
+    assert_eq!(run.stdout, "open OK\n", "the control: {run:?}");
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o111)).expect("chmod");
+    let run = ground.run(&in_folder(ground.folder.path(), &hidden, "hidden"));
+    assert_eq!(run.stdout, "open EPERM\n", "{run:?}");
+    assert!(
+        run.records.iter().any(|record| matches!(record, Record::Denied(_, Floor::Unreadable))),
+        "{:?}",
+        run.records
+    );
+}
+
+#[test]
+fn dev_tty_is_the_terminal_of_the_agents_own_session() {
+    let run = Ground::new().attempt("terminal");
+    assert_eq!(run.stdout, "open(\"/dev/tty\", O_RDWR) ENXIO\nchild 0 read 1 hello\n", "{run:?}");
+}
+
+#[test]
+fn reading_creating_and_truncating_are_judged_as_what_they_are() {
+    let ground = Ground::new();
+    let folder = ground.path("W");
+    let script =
+        format!("cd '{}'; read x < file; echo a > new; echo b > file; echo c >> file; : < way", folder.display());
+    let run = Guarded::sh(&script).run();
+    let below = folder.to_string_lossy().into_owned();
+    let mine: Vec<&str> = run
+        .records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Judged(text, Ruling::Allow) => Some(text.as_str()),
+            _ => None,
+        })
+        .filter(|text| text.contains(&below) && !text.contains("Exec"))
+        .collect();
+    let expected = ["Read file", "Create new", "Truncate file", "Write file", "List way"]
+        .map(|what| what.replace(' ', &format!(" {below}/")));
+    assert_eq!(mine, expected);
+    let action = Action::Path { op: PathOp::Read, path: b"/x".into(), via: None };
+    assert_eq!(describe(&action), "Read /x");
 }

@@ -188,7 +188,7 @@ static int deep(void)
     int depth = 0;
     while (depth < 25 && !mkdir(name, 0700) && !chdir(name)) depth++;
     printf("depth %d\n", depth);
-    TRY(open("file", O_CREAT | O_RDWR, 0600)); TRY(open(".", O_RDONLY)); TRY(mkdir("more", 0700)); TRY(symlink("a", "b"));
+    TRY(mkdir(name, 0700)); TRY(open("file", O_CREAT | O_RDWR, 0600)); TRY(open(".", O_RDONLY)); TRY(mkdir("more", 0700)); TRY(symlink("a", "b"));
     return 0;
 }
 
