@@ -212,6 +212,31 @@ fn a_file_that_is_made_later_is_denied_by_its_name() {
 }
 
 #[test]
+fn a_folder_does_not_take_what_is_denied_in_it_elsewhere() {
+    let ground = Ground::new();
+    let below = ground.folder.path().to_string_lossy().into_owned();
+    let script = format!(
+        "cd '{below}'; mkdir -p A/deep B/hooks C/deep; echo key > A/deep/key; echo x > B/hooks/run; echo y > C/deep/plain; \
+         mv A W/A; mv B G; mv C W/C; ls W/A W/A/deep G G/hooks W/C/deep 2>/dev/null"
+    );
+    // A/deep/key is denied by its path, and so is anything at G/hooks.
+    let (key, hooks) = (format!("{below}/A/deep/key"), format!("{below}/G/hooks"));
+    let run = Guarded::sh(&script).judge(move |action| match action {
+        Action::Path { op: PathOp::Create | PathOp::Truncate, .. } => Ruling::Allow,
+        Action::Path { path, .. } if **path == *key.as_bytes() => Ruling::Deny(Errno::ACCESS),
+        Action::Path { path, .. } if is_below(path, hooks.as_bytes()) => Ruling::Deny(Errno::ACCESS),
+        _ => Ruling::Allow,
+    });
+    let run = run.run();
+    assert!(!ground.path("W/A/deep/key").exists(), "{run:?}");
+    assert!(ground.path("A/deep/key").exists());
+    assert!(!ground.path("G/hooks/run").exists());
+    assert!(ground.path("W/C/deep/plain").exists(), "the control: {run:?}");
+    let refused = Record::Denied(format!("RenameFrom {below}/A"), Floor::Unresolved);
+    assert!(run.records.contains(&refused), "{:?}", run.records);
+}
+
+#[test]
 fn objects_of_processes_outside_the_tree_are_out_of_reach() {
     let ground = Ground::new();
     let supervisor = std::process::id();

@@ -59,6 +59,16 @@ pub trait Judge: Send + Sync {
     /// Records a denial that was decided without the policy. With `--simulate` the floor still holds.
     fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno;
 
+    /// What [`Judge::judge`] would say, without a record. Nothing is let through on the strength of it:
+    /// it only tells where the engine must be stricter than one decision (what moving a folder would
+    /// change for all that is in it, what may be mapped for execution).
+    ///
+    /// A judge that can't tell says `Allow`: then the engine does no more than it was told.
+    fn foresee(&self, action: &Action<'_>) -> Ruling {
+        let _ = action;
+        Ruling::Allow
+    }
+
     /// Records that an exec which was judged has happened: what the process now runs.
     fn executed(&self, actor: Actor, file: &[u8], argv: &[Vec<u8>]);
 }

@@ -59,6 +59,10 @@ impl Judge for MemoryJudge {
         Errno::PERM
     }
 
+    fn foresee(&self, action: &Action<'_>) -> Ruling {
+        (self.policy)(action)
+    }
+
     fn executed(&self, _actor: Actor, file: &[u8], argv: &[Vec<u8>]) {
         self.records().push(Record::Executed(file.to_vec(), argv.to_vec()));
     }

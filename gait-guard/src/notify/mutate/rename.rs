@@ -3,13 +3,16 @@
 //! The source is judged as deleted and as read, the destination as written: whoever may move a file
 //! to a place where it can be read must be allowed to read it where it is. An exchange moves both.
 
-use rustix::fs::{FileType, Stat};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::super::agent::Stop;
+use super::super::names::NameBuffer;
 use super::super::resolve::{Slash, Slot};
 use super::{Change, Place, kind};
-use crate::event::PathOp;
+use crate::event::{Action, PathOp};
+use crate::session::{Floor, Judge, Ruling};
 use crate::sys;
 
 const NOREPLACE: u32 = 1;
@@ -42,10 +45,87 @@ impl Change<'_> {
     }
 
     fn permit_move(&self, from: &Slot, to: &Slot, moved: &Stat) -> Result<(), Stop> {
-        let look = if kind(moved) == FileType::Directory { PathOp::List } else { PathOp::Read };
+        let is_dir = kind(moved) == FileType::Directory;
+        let look = if is_dir { PathOp::List } else { PathOp::Read };
         self.permit_slot(from, &[PathOp::RenameFrom, look])?;
-        self.permit_slot(to, &[PathOp::RenameTo])
+        self.permit_slot(to, &[PathOp::RenameTo])?;
+        if is_dir { self.check_contents(from, to) } else { Ok(()) }
     }
+
+    /// Refuses to move a folder if that would change what is decided on anything in it: a file that
+    /// is denied by its path must not become reachable because a folder above it has another name,
+    /// nor appear where it could not be made. The agent gets `EXDEV`, as between file systems, so
+    /// that programs move file by file, and each file is decided.
+    fn check_contents(&self, from: &Slot, to: &Slot) -> Result<(), Stop> {
+        let (mut old, mut new) = (NameBuffer::new(), NameBuffer::new());
+        self.view().slot_name(&self.agent, from, &mut old)?;
+        self.view().slot_name(&self.agent, to, &mut new)?;
+        let folder = rustix::fs::openat(&from.parent, from.name.as_bytes(), FOLDER, Mode::empty());
+        let names = Names { old: old.as_bytes().to_vec(), new: new.as_bytes().to_vec() };
+        let is_same = match folder {
+            Ok(folder) => is_decided_alike(self.context.judge.as_ref(), folder, names),
+            // What can't be looked at could hold anything.
+            Err(_) => false,
+        };
+        if is_same {
+            return self.context.confirm(self.call);
+        }
+        let action = Action::Path { op: PathOp::RenameFrom, path: old.as_bytes().into(), via: None };
+        self.context.judge.deny(self.call.actor(), &action, Floor::Unresolved);
+        Err(Errno::XDEV.into())
+    }
+}
+
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Most entries that are looked at; a larger folder is moved file by file.
+const MOST_ENTRIES: usize = 200_000;
+
+/// What something is called, and what it would be called.
+struct Names {
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Names {
+    fn of(&self, entry: &[u8]) -> Self {
+        Self { old: [&self.old, entry].join(&b'/'), new: [&self.new, entry].join(&b'/') }
+    }
+
+    fn are_alike(&self, judge: &dyn Judge, op: PathOp) -> bool {
+        let foresee = |path: &[u8]| judge.foresee(&Action::Path { op, path: path.into(), via: None }) == Ruling::Allow;
+        foresee(&self.old) == foresee(&self.new)
+    }
+}
+
+/// Whether everything below a folder is decided alike under both names.
+fn is_decided_alike(judge: &dyn Judge, folder: OwnedFd, names: Names) -> bool {
+    let mut left = MOST_ENTRIES;
+    let mut folders = vec![(folder, names)];
+    while let Some((folder, names)) = folders.pop() {
+        let Ok(mut entries) = Dir::read_from(&folder) else { return false };
+        while let Some(entry) = entries.read() {
+            let Ok(entry) = entry else { return false };
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            left -= 1;
+            let names = names.of(name.to_bytes());
+            let child = rustix::fs::openat(&folder, name, FOLDER, Mode::empty());
+            let ops: &[PathOp] = match &child {
+                Ok(_) => &[PathOp::List, PathOp::Create, PathOp::Rmdir],
+                Err(Errno::NOTDIR | Errno::LOOP) => &[PathOp::Read, PathOp::Write, PathOp::Delete, PathOp::Map],
+                Err(_) => return false,
+            };
+            if left == 0 || !ops.iter().all(|op| names.are_alike(judge, *op)) {
+                return false;
+            }
+            if let Ok(child) = child {
+                folders.push((child, names));
+            }
+        }
+    }
+    true
 }
 
 /// What the kernel refuses whatever the rights are (`do_renameat2`).
