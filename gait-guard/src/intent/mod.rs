@@ -4,8 +4,12 @@
 //! The results are in the normal form of control 4 as they stand, so that their digest is the one any
 //! other reader computes.
 
+mod subject;
+
 use std::net::IpAddr;
 use std::sync::Arc;
+
+pub use subject::{Subject, kinds};
 
 use gait_core::canonical::{self, CanonicalError};
 use gait_core::intent::{Args, Context, EndpointClass, Intent, IntentParts, Provenance, Target, TargetKind};
@@ -93,7 +97,7 @@ impl Translator {
             }
             Action::Inet { call, protocol, address } => {
                 let (host, port) = (address.ip().to_canonical(), address.port());
-                let class = if port == 53 { EndpointClass::NetDns } else { EndpointClass::NetHttp };
+                let class = subject::inet_class(port);
                 let value = match host {
                     IpAddr::V4(host) => format!("{host}:{port}"),
                     IpAddr::V6(host) => format!("[{host}]:{port}"),

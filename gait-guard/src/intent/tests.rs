@@ -195,6 +195,24 @@ fn any_action() -> impl Strategy<Value = Action<'static>> {
 
 proptest! {
     #[test]
+    fn what_the_tables_see_of_an_action_is_what_its_intent_says(action in any_action()) {
+        let intent = translator().translate(&action).unwrap();
+        let subject = Subject::of(&action);
+        let target = &intent.targets()[0];
+        prop_assert_eq!(&*subject.kind.tool_name, intent.tool_name());
+        prop_assert_eq!(subject.kind.target_kind, target.kind);
+        prop_assert_eq!(&subject.kind.operation, &target.operation);
+        prop_assert_eq!(subject.kind.endpoint_class, target.endpoint_class);
+        prop_assert_eq!(subject.domain.unwrap_or_default(), &*target.endpoint_domain);
+        if target.kind == TargetKind::Path {
+            prop_assert_eq!(name(&subject.value), &*target.value);
+        }
+        // What can't be resolved is never put to the policy.
+        let unresolved = matches!(action, Action::Unresolved { .. });
+        prop_assert!(unresolved || kinds().contains(&subject.kind));
+    }
+
+    #[test]
     fn every_intent_is_a_fixed_point_of_normalisation(action in any_action()) {
         let intent = translator().translate(&action).unwrap();
         prop_assert!(intent.is_normal(), "{intent:?}");

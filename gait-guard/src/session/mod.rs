@@ -7,6 +7,7 @@ mod floor;
 mod folder;
 mod known;
 mod process;
+mod rules;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ pub use config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, Said, SessionCo
 pub use finish::{Block, FinishError, Finished, Summary};
 pub use floor::GuardedPaths;
 pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
+pub use rules::PolicyRules;
 pub use run::Session;
 
 use rustix::io::Errno;

@@ -224,3 +224,51 @@ fn an_unwritable_out_folder_keeps_the_journal_for_run_seal() {
     assert!(session.finish(Outcome::Exited(0)).is_err());
     assert_eq!(unsealed_runs(&home.path().join(".gait")), ["run_x"]);
 }
+
+#[test]
+fn a_real_policy_and_its_tables_agree_on_every_kind_of_action() {
+    let home = tempfile::tempdir().unwrap();
+    let text = r#"
+default_verdict: block
+rules:
+  - name: reads
+    priority: 1
+    effect: allow
+    match: { endpoint_classes: [fs.read] }
+    endpoint: { path_denylist: ["**/secret"] }
+  - name: net
+    priority: 2
+    effect: allow
+    match: { endpoint_classes: [net.http] }
+    endpoint: { domain_allowlist: ["127.0.0.1"] }
+  - name: sys
+    priority: 3
+    effect: allow
+    match: { tool_names: [sys.ptrace] }
+"#;
+    let policy = gait_core::policy::Policy::parse(text, gait_core::policy::Strictness::Strict).unwrap();
+    let base = config(home.path(), "run_x");
+    let rules = PolicyRules::new(policy, base.translator.context().clone()).unwrap();
+    let session = Session::start(SessionConfig { rules: Box::new(rules), ..base }).unwrap();
+    let inet = |address: &str| Action::Inet {
+        call: crate::event::InetCall::Connect,
+        protocol: crate::event::Protocol::Tcp,
+        address: address.parse().unwrap(),
+    };
+    let ptrace = Action::System { name: "ptrace", object: SystemObject { class: "process", detail: "own" } };
+    let denied = Ruling::Deny(Errno::ACCESS);
+    for (action, expected) in [
+        (read("/work/a"), Ruling::Allow),
+        (read("/work/x/secret"), denied),
+        (read("/"), Ruling::Allow),
+        (inet("127.0.0.1:80"), Ruling::Allow),
+        (inet("[::ffff:127.0.0.1]:80"), Ruling::Allow),
+        (inet("10.0.0.1:80"), denied),
+        (inet("127.0.0.1:53"), denied),
+        (ptrace, Ruling::Allow),
+        (Action::Path { op: PathOp::Write, path: Cow::Borrowed(b"/work/a"), via: None }, denied),
+    ] {
+        assert_eq!(session.judge(me(), &action), expected, "{action:?}");
+    }
+    assert_eq!(session.stopped(), None);
+}
