@@ -66,8 +66,24 @@ const REFUSED: &[&str] = &[
 /// Runs `program` with them; returns only if that fails.
 pub fn enter(program: &str, args: &[&str]) -> io::Result<bool> {
     drop_capabilities()?;
-    install()?;
+    let refused = REFUSED.iter().filter_map(|name| number::syscall(name)).map(|nr| (nr, libc::EPERM));
+    install(refused.chain([(libc::SYS_clone3, libc::ENOSYS)]), Namespaces::Refused)?;
     Err(Command::new(program).args(args).exec())
+}
+
+/// Runs `program` on a kernel that lacks the calls in `names` (`landlock_create_ruleset,pidfd_open`).
+pub fn without(names: &str, program: &str, args: &[&str]) -> io::Result<bool> {
+    let missing: Option<Vec<i64>> = names.split(',').map(number::syscall).collect();
+    let missing = missing.ok_or_else(|| io::Error::other("no such call"))?;
+    install(missing.into_iter().map(|nr| (nr, libc::ENOSYS)), Namespaces::Left)?;
+    Err(Command::new(program).args(args).exec())
+}
+
+/// Whether `clone` may make namespaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Namespaces {
+    Left,
+    Refused,
 }
 
 fn call(nr: i64, args: [u64; 6]) -> io::Result<i64> {
@@ -85,25 +101,26 @@ fn drop_capabilities() -> io::Result<()> {
     call(libc::SYS_capset, [header.as_ptr() as u64, data.as_ptr() as u64, 0, 0, 0, 0]).map(|_| ())
 }
 
-fn install() -> io::Result<()> {
+fn install(answers: impl Iterator<Item = (i64, i32)>, namespaces: Namespaces) -> io::Result<()> {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let answer = |errno: i32| statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32);
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    let refused = REFUSED.iter().filter_map(|name| number::syscall(name)).map(|nr| (nr, libc::EPERM));
-    for (nr, errno) in refused.chain([(libc::SYS_clone3, libc::ENOSYS)]) {
+    for (nr, errno) in answers {
         let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
         program.push(libc::sock_filter { code: equal, jt: 0, jf: 1, k: nr as u32 });
         program.push(answer(errno));
     }
-    // Namespaces by clone: any of these flags.
-    let namespaces =
-        libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
-    let (set, not_clone) = ((libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16, 3);
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    program.push(libc::sock_filter { code: equal, jt: 0, jf: not_clone, k: libc::SYS_clone as u32 });
-    program.push(statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 16));
-    program.push(libc::sock_filter { code: set, jt: 0, jf: 1, k: namespaces as u32 });
-    program.push(answer(libc::EPERM));
+    if namespaces == Namespaces::Refused {
+        // By clone: any of these flags.
+        let flags =
+            libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
+        let (set, not_clone) = ((libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16, 3);
+        let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+        program.push(libc::sock_filter { code: equal, jt: 0, jf: not_clone, k: libc::SYS_clone as u32 });
+        program.push(statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 16));
+        program.push(libc::sock_filter { code: set, jt: 0, jf: 1, k: flags as u32 });
+        program.push(answer(libc::EPERM));
+    }
     program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     call(libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 1, 0, 0, 0, 0])?;

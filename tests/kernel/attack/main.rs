@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         ["open-names", folder, times] => process::open_names(folder, times),
         ["bomb", count] => process::bomb(count),
         ["detached", count] => process::detached(count),
+        ["without", names, program, args @ ..] => container::without(names, program, args),
         ["in-container", program, args @ ..] => container::enter(program, args),
         ["storm", tries] => process::storm(tries),
         ["close-all"] => process::close_all(),

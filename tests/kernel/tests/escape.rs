@@ -1,5 +1,7 @@
 //! The escape corpus: every attack with its control, its denial, and its record.
 
+#[path = "escape/degraded.rs"]
+mod degraded;
 #[path = "escape/exec.rs"]
 mod exec;
 #[path = "escape/files.rs"]
@@ -14,7 +16,14 @@ mod processes;
 mod supervisor;
 
 fn main() -> std::process::ExitCode {
-    let groups =
-        [files::tests(), exec::tests(), network::tests(), foreign::tests(), processes::tests(), supervisor::tests()];
+    let groups = [
+        files::tests(),
+        exec::tests(),
+        network::tests(),
+        foreign::tests(),
+        processes::tests(),
+        supervisor::tests(),
+        degraded::tests(),
+    ];
     kernel_suite::suite::main(groups.into_iter().flatten().collect())
 }

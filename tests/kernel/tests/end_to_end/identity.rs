@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Test> {
         test("in a container: kill -9 of gait ends the tree", root(), || dies(&CONTAINER)),
         test("in a container: doctor says what is missing and what it costs", root(), container_doctor),
         test("in a container: a policy that lets something out does not start", root(), container_network),
-        test("in a container of crun", root().chain([Need::Program("crun")]), crun),
+        test("in a real container (runc) with the default filter", root().chain([Need::Program("runc")]), runc),
     ]
 }
 
@@ -127,30 +127,47 @@ fn container_network() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A real container, of the programs of this machine: its root holds gait, the attacker and what they link to.
-fn crun() -> anyhow::Result<()> {
+/// A real container: namespaces and a root of its own, which holds gait, the attacker, a shell and what they link to;
+/// the capabilities and the filter are those of [`CONTAINER`].
+fn runc() -> anyhow::Result<()> {
     let scene = scene(&CONTAINER)?;
     let root = scene.path("{R}/bundle/rootfs");
-    for folder in ["bin", "lib64", "proc", "tmp", "dev", "sys", "etc", "home"] {
+    for folder in ["bin", "proc", "tmp", "dev", "sys", "etc", "home"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    let script = "set -e; cd {R}/bundle
-for f in {R}/bin/gait {A} /bin/sh /bin/cat; do cp $f rootfs/bin/; for l in $(ldd $f | grep -o '/[^ ]*'); do mkdir -p rootfs$(dirname $l); cp -n $l rootfs$l; done; done
-crun spec
-/usr/bin/python3 - <<'END'
-import json
-c = json.load(open('config.json'))
-c['process'].update(terminal=False, args=['/bin/gait', 'exec', '--policy', '/etc/policy.yaml', '--out-dir', '/tmp/out', '--workspace', '/home', '--', '/bin/sh', '-c', 'cat /etc/secret; echo worked'], env=['PATH=/bin', 'HOME=/tmp'])
-c['root']['readonly'] = False
-json.dump(c, open('config.json', 'w'))
-END";
-    let made = scene.bare(&["/bin/bash", "-c", script])?;
+    let made = scene.bare(&["/bin/bash", "-c", BUNDLE])?;
     ensure!(made.code == 0, "{made:?}");
     let policy = CORPUS_POLICY.replace("{S}", "/etc/secret").replace("{R}", "").replace("{W}", "/home");
     fs::write(root.join("etc/policy.yaml"), policy)?;
-    fs::write(root.join("etc/secret"), CANARY)?;
+    fs::create_dir(root.join("etc/secret"))?;
+    fs::write(root.join("etc/secret/key"), CANARY)?;
     let id = format!("gait-suite-{}", std::process::id());
-    let ran = scene.bare(&["crun", "run", "--bundle", "{R}/bundle", &id])?;
+    let ran = scene.bare(&["runc", "run", "--bundle", "{R}/bundle", &id])?;
     ensure!(ran.stdout == "worked\n" && ran.code == 0, "{ran:?}");
+    ensure!(fs::read_to_string(root.join("home/new"))? == "new\n", "the agent's work is not there");
+    let pack = super::readme::newest(&root.join("tmp/out"))?;
+    let pack = kernel_suite::pack::Pack::read(&pack)?;
+    ensure!(pack.denied().any(|denied| denied.value == "/etc/secret/key"), "{:?}", pack.decided);
     Ok(())
 }
+
+const BUNDLE: &str = r#"set -e; cd {R}/bundle
+for f in {R}/bin/gait {A} /bin/sh /bin/cat; do
+  cp $f rootfs/bin/
+  for l in $(ldd $f | grep -o '/[^ ]*'); do mkdir -p rootfs$(dirname $l); cp -n $l rootfs$l; done
+done
+runc spec
+/usr/bin/python3 - <<'END'
+import json
+c = json.load(open('config.json'))
+p = c['process']
+p.update(terminal=False, env=['PATH=/bin', 'HOME=/tmp'], cwd='/home', args=[
+    '/bin/attack', 'in-container', '/bin/gait', 'exec', '--policy', '/etc/policy.yaml', '--out-dir', '/tmp/out',
+    '--workspace', '/home', '--', '/bin/sh', '-c', 'cat /etc/secret/key; echo new >new; echo worked'])
+docker = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'SETGID', 'SETUID', 'SETPCAP', 'NET_BIND_SERVICE',
+          'NET_RAW', 'SYS_CHROOT', 'MKNOD', 'AUDIT_WRITE', 'SETFCAP']
+for kind in p['capabilities']:
+    p['capabilities'][kind] = [] if kind == 'ambient' else ['CAP_' + name for name in docker]
+c['root']['readonly'] = False
+json.dump(c, open('config.json', 'w'))
+END"#;

@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Test> {
         a_flood_of_names(),
         secrets_stay_out(),
         approval_without_an_approver(),
+        terminal_escapes(),
     ];
     own_files().into_iter().map(Denial::test).chain(bodies).collect()
 }
@@ -156,6 +157,19 @@ fn approval_without_an_approver() -> Test {
         ensure!(guarded.ran.stdout.is_empty() && guarded.ran.code == 1, "{:?}", guarded.ran);
         let denied = guarded.pack.denied().find(|denied| denied.rule.as_deref() == Some("ask"));
         ensure!(denied.is_some_and(|denied| denied.count == 1), "{:?}", guarded.pack.decided);
+        Ok(())
+    })
+}
+
+fn terminal_escapes() -> Test {
+    test("SUP-09 control characters of a path do not reach the terminal", GUARD, || {
+        let scene = Scene::new()?;
+        let calls = ["{A}", "calls", "open s:{S}/%1b[2J%0aall%20is%20well%07 0", "open s:{S}/%e2%80%aegpj.exe 0"];
+        let guarded = scene.guarded(CORPUS_POLICY, &calls)?;
+        ensure!(guarded.pack.denied().filter(|denied| denied.value.contains("/s/")).count() == 2, "{:?}", guarded.ran);
+        let heard = &guarded.ran.stderr;
+        ensure!(!heard.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{heard:?}");
+        ensure!(!heard.lines().any(|line| line.starts_with("all is well")), "{heard:?}");
         Ok(())
     })
 }
