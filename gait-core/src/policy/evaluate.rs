@@ -288,3 +288,28 @@ impl Endpoint {
         (!holds(&self.egress_classes, class.as_str())).then_some("endpoint_egress_class_not_allowed")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Strictness;
+
+    fn policy(text: &str) -> Policy {
+        Policy::parse(text, Strictness::Strict).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_intent_is_blocked_where_fail_closed_covers_it_and_an_error_elsewhere() {
+        let policy = policy("fail_closed: {enabled: true}");
+        let request = |risk_class: &str| {
+            let mut request = IntentRequest::default();
+            request.context.risk_class = risk_class.to_owned();
+            request
+        };
+        let decision = evaluate_request(&policy, request(" Critical ")).unwrap();
+        assert_eq!(decision.verdict, Verdict::Block);
+        assert_eq!(decision.reason_codes, ["fail_closed_intent_invalid"]);
+        assert_eq!(decision.violations, ["intent_not_evaluable"]);
+        assert_eq!(evaluate_request(&policy, request("low")), Err(IntentError::ToolName));
+    }
+}
