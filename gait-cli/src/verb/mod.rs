@@ -17,8 +17,12 @@ mod run_receipt;
 mod run_record;
 mod run_reduce;
 mod run_replay;
+mod scout_diff;
+mod scout_signal;
+mod scout_snapshot;
 mod trace_verify;
 mod verify;
+mod verify_chain;
 
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, Order};
@@ -29,6 +33,7 @@ use std::ffi::OsString;
 static VERBS: &[&Verb] = &[
     &demo::VERB,
     &verify::VERB,
+    &verify_chain::VERB,
     &run_record::VERB,
     &run_replay::VERB,
     &run_diff::VERB,
@@ -38,6 +43,9 @@ static VERBS: &[&Verb] = &[
     &regress_init::VERB,
     &regress_run::VERB,
     &regress_bootstrap::VERB,
+    &scout_snapshot::VERB,
+    &scout_diff::VERB,
+    &scout_signal::VERB,
     &policy_test::VERB,
     &trace_verify::VERB,
     &keys_init::VERB,
