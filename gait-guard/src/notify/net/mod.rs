@@ -138,7 +138,9 @@ fn connect(context: &mut Context, call: &Call) -> Result<Reply, Stop> {
     if target.leads_nowhere || socket.kind == libc::SOCK_DGRAM || !socket.blocks()? {
         return Ok(finish(sys::socket::connect(&socket, &target.bytes)));
     }
-    Ok(context.parking.park(call, move || finish(sys::socket::connect(&socket, &target.bytes))))
+    // The whole target goes along: it holds the socket file open.
+    let connect = move |target: Target| finish(sys::socket::connect(&socket, &target.bytes));
+    Ok(context.parking.park(call, move || connect(target)))
 }
 
 fn bind(context: &mut Context, call: &Call) -> Result<Reply, Stop> {
