@@ -132,8 +132,11 @@ fn whose_group(context: &Context, group: i32) -> Whose {
     }
 }
 
+/// The process group of a process, from field 5 of its `stat`; 0 for threads of the kernel.
 fn group_of(pid: i32) -> Option<i32> {
-    rustix::process::getpgid(Pid::from_raw(pid)).ok().map(|group| group.as_raw_nonzero().get())
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.get(stat.iter().rposition(|&b| b == b')')? + 1..)?;
+    std::str::from_utf8(after_name).ok()?.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
 /// Some process of a group whose leader has ended.
