@@ -318,6 +318,27 @@ fn a_program_that_nobody_may_read_does_nothing() {
 }
 
 #[test]
+fn what_may_not_be_executed_is_never_mapped_executable() {
+    if gait_guard::sys::mount::noexec_root().is_err() {
+        // Needs CAP_SYS_ADMIN; without it such mappings are only judged.
+        assert!(!rustix::process::geteuid().is_root(), "root can make the view");
+        return;
+    }
+    let ground = Ground::new();
+    let below = ground.folder.path().as_os_str().as_encoded_bytes().to_vec();
+    let run = Guarded::sh(&in_folder(ground.folder.path(), &ESCAPES, "mapping 5000")).noexec();
+    let run = run.judge(move |action| match action {
+        Action::Path { op: PathOp::Map, path, .. } if is_below(path, &below) => Ruling::Deny(Errno::ACCESS),
+        _ => Ruling::Allow,
+    });
+    let run = run.run();
+    let counts = counts(&run);
+    assert_eq!(counts[..5], [0, 1, 1, 1, 0], "{}", run.stdout);
+    assert_eq!(counts[7], 0, "escaped: {}", run.stdout);
+    assert!(counts[5] > 0 && counts[6] > 0, "the race was none: {}", run.stdout);
+}
+
+#[test]
 fn dev_tty_is_the_terminal_of_the_agents_own_session() {
     let run = Ground::new().attempt("terminal");
     assert_eq!(run.stdout, "open(\"/dev/tty\", O_RDWR) ENXIO\nchild 0 read 1 hello\n", "{run:?}");

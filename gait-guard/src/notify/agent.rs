@@ -158,7 +158,7 @@ impl<'a> Agent<'a> {
         let mut room = [0; 256];
         let name = ShortText::format(format_args!("{}/fdinfo/{fd}", self.tid))?;
         let count = self.file(&name, &mut room).map_err(of_descriptor)?;
-        let flags = field(&room[..count], b"flags:").and_then(|digits| octal(digits)).ok_or(Errno::BADF)?;
+        let flags = field(&room[..count], b"flags:").and_then(octal).ok_or(Errno::BADF)?;
         Ok(flags & libc::O_PATH as u32 != 0)
     }
 

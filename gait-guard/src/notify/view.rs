@@ -263,6 +263,14 @@ impl View {
         Ok(())
     }
 
+    /// A handle on the object of `stat` by its resolved name, if that is still its name.
+    pub(super) fn again(&self, name: &[u8], stat: &Stat) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.root, name, flags, Mode::empty()).ok()?;
+        let there = rustix::fs::fstat(&fd).ok()?;
+        ((there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)).then_some(fd)
+    }
+
     /// Whether the object of `stat` is what `path` leads to.
     fn is_at(&self, path: &[u8], stat: &Stat) -> bool {
         rustix::fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)

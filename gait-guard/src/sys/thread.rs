@@ -45,9 +45,10 @@ pub fn interrupt(tid: i32) {
     if tid == 0 {
         return;
     }
-    // SAFETY: takes three numbers and touches no memory; `getpid` makes it fail for a thread that is
-    // not ours. A thread that is gone is no error here.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, INTERRUPT) };
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: takes three numbers and touches no memory; with our own pid it fails for a thread that
+    // is not ours. A thread that is gone is no error here.
+    unsafe { libc::syscall(libc::SYS_tgkill, own, tid, INTERRUPT) };
 }
 
 /// Sends `signal` to one thread of another process. One that is gone is no error here.

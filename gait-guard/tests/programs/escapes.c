@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -200,6 +202,47 @@ static int hidden(void)
     return 0;
 }
 
+static int fixed[2], flipping;
+
+static void *flip_descriptor(void *nothing)
+{
+    while (!over) {
+        dup2(fixed[0], flipping);
+        for (volatile int i = 0; i < 500; i++);
+        dup2(fixed[1], flipping);
+        for (volatile int i = 0; i < 500; i++);
+    }
+    return nothing;
+}
+
+// A descriptor number stands for an allowed program and a denied file by turns while it is mapped.
+static int mapping(long tries)
+{
+    long counts[3] = { 0 };
+    struct statvfs fs;
+    pthread_t thread;
+    fixed[0] = open("/bin/true", O_RDONLY);
+    fixed[1] = open("W/file", O_RDONLY);
+    flipping = dup(fixed[0]);
+    int made = open("W/made", O_CREAT | O_RDWR, 0755), changed = open("W/way/file", O_RDWR);
+    int all[] = { fixed[0], fixed[1], made, changed };
+    for (int i = 0; i < 4; i++)
+        printf("noexec=%d ", !fstatvfs(all[i], &fs) && (fs.f_flag & ST_NOEXEC) != 0);
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fixed[1]);
+    printf("linked=%d\n", linkat(AT_FDCWD, link, AT_FDCWD, "W/second", AT_SYMLINK_FOLLOW));
+    pthread_create(&thread, 0, flip_descriptor, 0);
+    for (long i = 0; i < tries; i++) {
+        char *page = mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, flipping, 0);
+        if (page == MAP_FAILED) { counts[1]++; continue; }
+        counts[memcmp(page, "open", 4) ? 0 : 2]++;
+        munmap(page, 4096);
+    }
+    over = 1;
+    printf("allowed=%ld denied=%ld escaped=%ld\n", counts[0], counts[1], counts[2]);
+    return 0;
+}
+
 // /dev/tty is the terminal of the agent's own session.
 static int terminal(void)
 {
@@ -236,6 +279,7 @@ int main(int count, char **words)
     if (!strcmp(what, "privileges")) return privileges();
     if (!strcmp(what, "deep")) return deep();
     if (!strcmp(what, "hidden")) return hidden();
+    if (!strcmp(what, "mapping")) return mapping(atol(words[2]));
     if (!strcmp(what, "terminal")) return terminal();
     return 2;
 }

@@ -4,7 +4,7 @@
 //! judged as read and as written too: a file that is denied can't be reached by linking it to where
 //! it is not.
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
@@ -33,16 +33,27 @@ impl Change<'_> {
         if source.is_dir() {
             return Err(Errno::PERM.into());
         }
-        self.permit_source(&source)?;
+        let mut name = NameBuffer::new();
+        self.permit_source(&source, &mut name)?;
         self.permit_slot(&slot, &[PathOp::Link])?;
+        match self.link_to(source.fd.as_fd(), &slot) {
+            // A file that was opened through the noexec view is on another mount there.
+            Err(Stop::Errno(Errno::XDEV)) => match self.view().again(name.as_bytes(), &source.stat) {
+                Some(source) => self.link_to(source.as_fd(), &slot),
+                None => Err(Errno::XDEV.into()),
+            },
+            other => other,
+        }
+    }
+
+    fn link_to(&self, source: BorrowedFd<'_>, slot: &Slot) -> Result<(), Stop> {
         let (parent, name) = slot.parts();
-        let source = self.view().own_path(source.fd.as_fd())?;
+        let source = self.view().own_path(source)?;
         Ok(rustix::fs::linkat(CWD, source.as_c_str(), parent, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
-    fn permit_source(&self, source: &Object) -> Result<(), Stop> {
-        let mut name = NameBuffer::new();
-        if self.view().name(&self.agent, source.fd.as_fd(), &source.stat, &mut name)? == Named::Path {
+    fn permit_source(&self, source: &Object, name: &mut NameBuffer) -> Result<(), Stop> {
+        if self.view().name(&self.agent, source.fd.as_fd(), &source.stat, name)? == Named::Path {
             self.context.permit(self.call, PathOp::Read, name.as_bytes())?;
             self.context.permit(self.call, PathOp::Link, name.as_bytes())?;
         }

@@ -128,6 +128,7 @@ impl Target {
 }
 
 /// A directory and a name in it, or none.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, and hardly ever the small one")]
 enum Place {
     Slot(Slot, Slash),
     Dots(Dots),

@@ -10,6 +10,7 @@
 //! `#tmpfile` in its directory, `O_PATH` is judged like reading.
 
 mod request;
+mod unexecutable;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
@@ -110,7 +111,8 @@ impl Open<'_> {
         let mut name = NameBuffer::new();
         self.judge(&object, &mut name)?;
         let kind = object.kind();
-        self.deliver(object.fd, kind).map(Some)
+        let fd = self.unexecutable(&object.stat, &name, flags).unwrap_or(object.fd);
+        self.deliver(fd, kind).map(Some)
     }
 
     /// Names the object and has each right on it decided.
@@ -152,7 +154,7 @@ impl Open<'_> {
         if request.creates() {
             self.check_sticky(&object, slot)?;
         }
-        self.reopen(object).map(Some)
+        self.reopen(object, &name).map(Some)
     }
 
     /// `O_PATH`: such descriptors can't be injected. The flags of `open` and `openat` are in a
@@ -177,6 +179,8 @@ impl Open<'_> {
         view.adopt_umask(&self.agent)?;
         self.context.confirm(self.call)?;
         let (parent, entry) = slot.parts();
+        let other = self.unexecutable_parent(parent, &name, slot.name.as_bytes());
+        let parent = other.as_ref().map_or(parent, AsFd::as_fd);
         let flags = self.request.flags.difference(OFlags::NOFOLLOW) | OURS | OFlags::EXCL;
         match rustix::fs::openat(parent, entry, flags, Mode::from_bits_retain(self.request.mode)) {
             Ok(fd) => self.inject(fd, FileType::RegularFile).map(Some),
@@ -210,10 +214,13 @@ impl Open<'_> {
         Ok(())
     }
 
-    fn reopen(&self, object: Object) -> Result<Reply, Stop> {
+    fn reopen(&self, object: Object, name: &NameBuffer) -> Result<Reply, Stop> {
         let kind = object.kind();
         let flags = self.request.flags.difference(OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW) | OURS;
-        let object = if is_own_terminal(&object.stat) { self.terminal()? } else { object };
+        let mut object = if is_own_terminal(&object.stat) { self.terminal()? } else { object };
+        if let Some(handle) = self.unexecutable(&object.stat, name, OFlags::PATH | OFlags::CLOEXEC) {
+            object.fd = handle;
+        }
         self.context.confirm(self.call)?;
         if blocks(&object.stat, flags) {
             return self.park(object.fd, flags);
