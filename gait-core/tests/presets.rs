@@ -193,7 +193,7 @@ fn zz_time() {
     for _ in 0..5 {
         let t = std::time::Instant::now();
         let c = compiled(&policy, &ex);
-        println!("compile {:?} bytes {}", t.elapsed(), c.table_bytes().unwrap().len());
+        eprintln!("compile {:?} bytes {}", t.elapsed(), c.table_bytes().unwrap().len());
     }
     let t = std::time::Instant::now();
     let _p = preset("default");

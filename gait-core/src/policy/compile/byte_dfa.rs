@@ -9,9 +9,11 @@ use super::hash::FastMap;
 use super::unit::{Alphabet, Spelling, Step, UnitClass};
 use super::unit_dfa::{Budget, MarkId, TooLarge, UnitDfa, spend};
 
-/// A deterministic automaton over byte classes. It starts in state 0.
+/// A deterministic automaton over byte classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ByteDfa {
+    /// The state it starts in.
+    pub(super) start: u32,
     /// Columns: one for each byte class.
     pub(super) width: usize,
     /// Rows of states.
@@ -59,37 +61,61 @@ impl Place {
     }
 }
 
-/// Composes `dfa` with the decoder.
+/// Composes `dfa` with the decoder. States of `dfa` keep their numbers; others follow.
 pub(super) fn compose(
     dfa: &UnitDfa,
     alphabet: &Alphabet,
     spelling: &Spelling,
     budget: &mut Budget,
 ) -> Result<ByteDfa, TooLarge> {
-    let mut composer = Composer {
-        dfa,
-        spelling,
-        flat: flat_states(dfa, alphabet),
-        places: Vec::new(),
-        plain: vec![None; dfa.len()],
-        known: FastMap::default(),
-    };
-    composer.id(Place { first: true, ..Place::plain(0) });
-    let mut result = ByteDfa { width: spelling.len(), next: Vec::new(), ends: Vec::new() };
+    let width = spelling.len();
+    let flat = flat_states(dfa, alphabet);
+    let mut composer = Composer { dfa, spelling, flat: &flat, places: Vec::new(), known: FastMap::default() };
+    let columns: Vec<Column> = (0..width).map(|byte| Column::of(spelling, byte)).collect();
+    let start = composer.id(Place { first: true, ..Place::plain(0) });
+    let mut next = Vec::with_capacity(dfa.len() * width);
+    let mut ends = Vec::with_capacity(dfa.len());
+    spend(&mut budget.work, dfa.len().saturating_mul(width))?;
+    for (state, flat) in (0..).zip(&flat) {
+        let row = dfa.row(state);
+        next.extend(columns.iter().enumerate().map(|(byte, column)| match (column, flat) {
+            (Column::Unit(class), _) => row[usize::from(*class)],
+            (Column::BeyondAscii, Some(target)) => *target,
+            _ => composer.follow(Place::plain(state), byte),
+        }));
+        ends.push(dfa.mark(state));
+    }
     let mut at = 0;
     while let Some(place) = composer.places.get(at).copied() {
-        if at >= budget.states {
+        if dfa.len() + at >= budget.states {
             return Err(TooLarge);
         }
-        spend(&mut budget.work, spelling.len())?;
-        for byte in 0..spelling.len() {
-            let target = composer.step(place, byte);
-            result.next.push(composer.id(target));
-        }
-        result.ends.push(place.end.unwrap_or_else(|| dfa.mark(place.pending.run(dfa, place.state))));
+        spend(&mut budget.work, width)?;
+        next.extend((0..width).map(|byte| composer.follow(place, byte)));
+        ends.push(place.end.unwrap_or_else(|| dfa.mark(place.pending.run(dfa, place.state))));
         at += 1;
     }
-    Ok(result)
+    Ok(ByteDfa { start, width, next, ends })
+}
+
+/// How a byte class is followed from where nothing is pending.
+enum Column {
+    /// It is one unit.
+    Unit(UnitClass),
+    /// It belongs to a unit beyond ASCII.
+    BeyondAscii,
+    /// White space and zero: it depends on what follows.
+    Special,
+}
+
+impl Column {
+    fn of(spelling: &Spelling, byte: usize) -> Self {
+        match spelling.step(0, byte) {
+            _ if spelling.is_beyond_ascii(byte) => Self::BeyondAscii,
+            Step::Unit(class) => Self::Unit(class),
+            _ => Self::Special,
+        }
+    }
 }
 
 /// By state: the one state to which everything beyond ASCII leads, and which it never leaves again.
@@ -110,26 +136,31 @@ fn flat_states(dfa: &UnitDfa, alphabet: &Alphabet) -> Vec<Option<u32>> {
 struct Composer<'a> {
     dfa: &'a UnitDfa,
     spelling: &'a Spelling,
-    flat: Vec<Option<u32>>,
+    flat: &'a [Option<u32>],
+    /// Places that are no states of `dfa`.
     places: Vec<Place>,
-    plain: Vec<Option<u32>>,
     known: FastMap<Place, u32>,
 }
 
 impl Composer<'_> {
-    /// The number of a place; places are numbered as they are met.
+    /// The number of a place: that of its state, or one of those that follow.
     fn id(&mut self, place: Place) -> u32 {
-        // Places are bounded by the budget, far below 2^32.
-        let fresh = self.places.len() as u32;
-        let id = if place == Place::plain(place.state) {
-            *self.plain[place.state as usize].get_or_insert(fresh)
-        } else {
-            *self.known.entry(place).or_insert(fresh)
-        };
+        if place == Place::plain(place.state) {
+            return place.state;
+        }
+        // Both are bounded by the budget, far below 2^32.
+        let fresh = (self.dfa.len() + self.places.len()) as u32;
+        let id = *self.known.entry(place).or_insert(fresh);
         if id == fresh {
             self.places.push(place);
         }
         id
+    }
+
+    /// The number of the place to which one byte leads.
+    fn follow(&mut self, place: Place, byte: usize) -> u32 {
+        let target = self.step(place, byte);
+        self.id(target)
     }
 
     /// Where one byte leads.

@@ -5,29 +5,31 @@ use super::hash::FastMap;
 
 /// The smallest automaton with the same ends, its states in the order in which they are reached.
 pub(super) fn minimise(dfa: &ByteDfa) -> ByteDfa {
-    let parts = Partition::of(dfa).parts;
-    let mut numbers: FastMap<u32, u32> = FastMap::default();
-    let mut members = vec![0_usize];
-    numbers.insert(parts[0], 0);
-    let mut smallest = ByteDfa { width: dfa.width, next: Vec::new(), ends: Vec::new() };
+    let partition = Partition::of(dfa);
+    // Rows were compared by their sums. Two sums that are equal by chance would show here.
+    let parts = if partition.is_stable() { partition.parts } else { (0..dfa.ends.len() as u32).collect() };
+    let mut numbers = vec![u32::MAX; dfa.ends.len()];
+    let mut members = vec![dfa.start];
+    numbers[parts[dfa.start as usize] as usize] = 0;
+    let mut smallest = ByteDfa { start: 0, width: dfa.width, next: Vec::new(), ends: Vec::new() };
     let mut at = 0;
     while let Some(member) = members.get(at).copied() {
         for target in row(dfa, member) {
-            let fresh = members.len() as u32;
-            let id = *numbers.entry(parts[*target as usize]).or_insert(fresh);
-            if id == fresh {
-                members.push(*target as usize);
+            let number = &mut numbers[parts[*target as usize] as usize];
+            if *number == u32::MAX {
+                *number = members.len() as u32;
+                members.push(*target);
             }
-            smallest.next.push(id);
+            smallest.next.push(*number);
         }
-        smallest.ends.push(dfa.ends[member]);
+        smallest.ends.push(dfa.ends[member as usize]);
         at += 1;
     }
     smallest
 }
 
-fn row(dfa: &ByteDfa, state: usize) -> &[u32] {
-    &dfa.next[state * dfa.width..(state + 1) * dfa.width]
+fn row(dfa: &ByteDfa, state: u32) -> &[u32] {
+    &dfa.next[state as usize * dfa.width..][..dfa.width]
 }
 
 /// Classes of states that are equivalent as far as is known.
@@ -106,12 +108,12 @@ impl<'a> Partition<'a> {
             if members.len() == 1 {
                 continue;
             }
-            let mut known: FastMap<Vec<u32>, usize> = FastMap::default();
+            let mut known: FastMap<u64, usize> = FastMap::default();
             let mut groups: Vec<Vec<u32>> = Vec::new();
             let rest = members.iter().find(|state| !is_affected[**state as usize]);
             for state in rest.into_iter().chain(states) {
                 let fresh = groups.len();
-                let group = *known.entry(self.row_of_parts(*state)).or_insert(fresh);
+                let group = *known.entry(self.sum(*state)).or_insert(fresh);
                 if group == fresh {
                     groups.push(Vec::new());
                 }
@@ -128,8 +130,19 @@ impl<'a> Partition<'a> {
         moves
     }
 
-    fn row_of_parts(&self, state: u32) -> Vec<u32> {
-        row(self.dfa, state as usize).iter().map(|target| self.parts[*target as usize]).collect()
+    /// A number that tells apart rows that lead to different classes.
+    fn sum(&self, state: u32) -> u64 {
+        row(self.dfa, state).iter().fold(0, |sum: u64, target| {
+            (sum.rotate_left(5) ^ u64::from(self.parts[*target as usize])).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        })
+    }
+
+    /// Whether the states of each class agree in where they lead.
+    fn is_stable(&self) -> bool {
+        let parts = |state: u32| row(self.dfa, state).iter().map(|target| self.parts[*target as usize]);
+        self.members.iter().all(|members| {
+            members.split_first().is_none_or(|(first, rest)| rest.iter().all(|state| parts(*state).eq(parts(*first))))
+        })
     }
 }
 
@@ -167,23 +180,28 @@ impl Sources {
     }
 }
 
-/// Merges columns that are equal in all of `dfas`; gives the new column of each old one.
-pub(super) fn merge_columns(dfas: &mut [ByteDfa]) -> Vec<u8> {
-    let width = dfas.first().map_or(0, |dfa| dfa.width);
-    let mut known: FastMap<Vec<u32>, u8> = FastMap::default();
-    let mut keep = Vec::new();
-    let mut columns = Vec::with_capacity(width);
-    for column in 0..width {
-        let content = dfas.iter().flat_map(|dfa| dfa.next.iter().skip(column).step_by(width).copied()).collect();
-        let fresh = u8::try_from(keep.len()).unwrap_or(u8::MAX);
-        columns.push(*known.entry(content).or_insert_with(|| {
+/// Merges columns that are equal in all rows; gives the new column of each old one.
+pub(super) fn merge_columns(dfa: &mut ByteDfa) -> Vec<u8> {
+    let mut sums = vec![0_u64; dfa.width];
+    for row in dfa.next.chunks(dfa.width) {
+        for (sum, target) in sums.iter_mut().zip(row) {
+            *sum = (sum.rotate_left(5) ^ u64::from(*target)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+    let mut keep: Vec<usize> = Vec::new();
+    let mut columns = Vec::with_capacity(dfa.width);
+    for (column, sum) in sums.iter().enumerate() {
+        let same =
+            |kept: &&usize| sums[**kept] == *sum && dfa.next.chunks(dfa.width).all(|row| row[**kept] == row[column]);
+        let place = keep.iter().find(same).copied();
+        let at = place.and_then(|kept| keep.iter().position(|other| *other == kept)).unwrap_or_else(|| {
             keep.push(column);
-            fresh
-        }));
+            keep.len() - 1
+        });
+        // There are at most 256 columns.
+        columns.push(at as u8);
     }
-    for dfa in dfas {
-        dfa.next = dfa.next.chunks(width).flat_map(|row| keep.iter().map(|column| row[*column])).collect();
-        dfa.width = keep.len();
-    }
+    dfa.next = dfa.next.chunks(dfa.width).flat_map(|row| keep.iter().map(|column| row[*column])).collect();
+    dfa.width = keep.len();
     columns
 }

@@ -32,7 +32,7 @@ impl Table {
         let alphabet = Alphabet::of(patterns.iter().map(|(pattern, _)| pattern.as_slice()));
         let spelling = Spelling::of(&alphabet);
         let mut marks = Marks::new();
-        let mut dfas = Vec::with_capacity(2);
+        let (mut dfas, mut columns) = (Vec::with_capacity(2), Vec::with_capacity(2));
         for floating in [false, true] {
             let mut nfa = Nfa::new(&alphabet);
             for (pattern, list) in patterns.iter().filter(|(pattern, _)| floats(pattern) == floating) {
@@ -43,21 +43,30 @@ impl Table {
             }
             let units = UnitDfa::of(&nfa, &alphabet, &mut marks, budget)?;
             let mut bytes = compose(&units, &alphabet, &spelling, budget)?;
-            // Fewer columns first: minimisation looks at every cell many times.
-            let columns = merge_columns(std::slice::from_mut(&mut bytes));
+            // Fewer columns first: minimisation looks at each cell more than once.
+            let before = merge_columns(&mut bytes);
             let mut smallest = minimise(&bytes);
-            spread_columns(&mut smallest, &columns);
+            let after = merge_columns(&mut smallest);
+            columns.push(before.into_iter().map(|column| after[usize::from(column)]).collect());
             dfas.push(smallest);
         }
-        let columns = merge_columns(&mut dfas);
-        let classes = spelling.classes().map(|class| columns[usize::from(class)]);
-        Ok(Self::lay_out(classes, &dfas, &marks))
+        Ok(Self::lay_out(spelling.classes(), &dfas, &columns, &marks))
     }
 
-    fn lay_out(classes: [u8; 256], dfas: &[ByteDfa], marks: &Marks) -> (Self, [Ends; 2]) {
-        let columns = dfas.first().map_or(0, |dfa| dfa.width);
-        // At most 256 columns, and states within the budget: products stay below 2^32.
-        let width = columns as u32 + 1;
+    fn lay_out(byte_classes: &[u8; 256], dfas: &[ByteDfa], columns: &[Vec<u8>], marks: &Marks) -> (Self, [Ends; 2]) {
+        // A column of the table is one of each automaton.
+        let mut pairs: Vec<Vec<u8>> = Vec::new();
+        let classes = byte_classes.map(|class| {
+            let pair: Vec<u8> = columns.iter().map(|columns| columns[usize::from(class)]).collect();
+            let column = pairs.iter().position(|known| *known == pair).unwrap_or_else(|| {
+                pairs.push(pair);
+                pairs.len() - 1
+            });
+            // There are at most 256 classes.
+            column as u8
+        });
+        // States are within the budget and columns at most 257: products stay below 2^32.
+        let width = pairs.len() as u32 + 1;
         let mut cells = Vec::new();
         let mut starts = [0; 2];
         let mut ends: [Ends; 2] = Default::default();
@@ -65,8 +74,8 @@ impl Table {
             let base = cells.len() as u32;
             starts[which] = base;
             let mut numbers = Vec::new();
-            for (row, mark) in dfa.next.chunks(columns).zip(&dfa.ends) {
-                cells.extend(row.iter().map(|next| base + next * width));
+            for (row, mark) in dfa.next.chunks(dfa.width).zip(&dfa.ends) {
+                cells.extend(pairs.iter().map(|pair| base + row[usize::from(pair[which])] * width));
                 let end = numbers.iter().position(|known| known == mark).unwrap_or_else(|| {
                     numbers.push(*mark);
                     ends[which].push(marks.get(*mark).into());
@@ -107,13 +116,6 @@ impl Table {
 /// Whether a pattern can match at any depth, so that it belongs into the floating automaton.
 fn floats(pattern: &[Token]) -> bool {
     matches!(pattern.first(), Some(Token::Tree(Tree::Leading | Tree::Whole)))
-}
-
-/// Undoes a merge of columns.
-fn spread_columns(dfa: &mut ByteDfa, columns: &[u8]) {
-    dfa.next =
-        dfa.next.chunks(dfa.width).flat_map(|row| columns.iter().map(|column| row[usize::from(*column)])).collect();
-    dfa.width = columns.len();
 }
 
 #[cfg(test)]

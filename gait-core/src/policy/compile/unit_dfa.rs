@@ -76,11 +76,11 @@ impl UnitDfa {
             dfa: Self { classes: usize::from(alphabet.len()), next: Vec::new(), marks: Vec::new() },
             sets: Vec::new(),
             known: FastMap::default(),
+            active: Vec::new(),
             work: &mut budget.work,
         };
-        let mut start = vec![0];
-        nfa.close(&mut start);
-        builder.state(start, marks)?;
+        builder.active.push(0);
+        builder.state(marks)?;
         let mut at = 0;
         while at < builder.sets.len() {
             if builder.sets.len() > budget.states {
@@ -102,6 +102,11 @@ impl UnitDfa {
         self.next[state as usize * self.classes + usize::from(class)]
     }
 
+    /// The states after one unit, by its class.
+    pub(super) fn row(&self, state: u32) -> &[u32] {
+        &self.next[state as usize * self.classes..][..self.classes]
+    }
+
     /// The lists matched by a name that ends in `state`.
     pub(super) fn mark(&self, state: u32) -> MarkId {
         self.marks[state as usize]
@@ -113,22 +118,26 @@ struct Builder<'a> {
     dfa: UnitDfa,
     sets: Vec<Box<[NodeId]>>,
     known: FastMap<Box<[NodeId]>, u32>,
+    /// The nodes of the state that is looked for.
+    active: Vec<NodeId>,
     work: &'a mut usize,
 }
 
 impl Builder<'_> {
-    /// The state of a closed set of nodes, made if it is new.
-    fn state(&mut self, set: Vec<NodeId>, marks: &mut Marks) -> Result<u32, TooLarge> {
-        spend(self.work, set.len() + 1)?;
-        if let Some(id) = self.known.get(set.as_slice()) {
+    /// The state of the active nodes, made if it is new.
+    fn state(&mut self, marks: &mut Marks) -> Result<u32, TooLarge> {
+        self.nfa.close(&mut self.active);
+        spend(self.work, self.active.len() + 1)?;
+        if let Some(id) = self.known.get(self.active.as_slice()) {
             return Ok(*id);
         }
         let id = u32::try_from(self.sets.len()).map_err(|_| TooLarge)?;
-        let mut lists: Vec<ListId> = set.iter().flat_map(|node| self.nfa.node(*node).accepts.iter().copied()).collect();
+        let mut lists: Vec<ListId> =
+            self.active.iter().flat_map(|node| self.nfa.node(*node).accepts.iter().copied()).collect();
         lists.sort_unstable();
         lists.dedup();
         self.dfa.marks.push(marks.intern(&lists));
-        let set: Box<[NodeId]> = set.into();
+        let set: Box<[NodeId]> = self.active.as_slice().into();
         self.sets.push(set.clone());
         self.known.insert(set, id);
         Ok(id)
@@ -167,7 +176,9 @@ impl Builder<'_> {
         slash: UnitClass,
         marks: &mut Marks,
     ) -> Result<u32, TooLarge> {
-        let mut active = Vec::new();
+        spend(self.work, set.len())?;
+        let mut active = std::mem::take(&mut self.active);
+        active.clear();
         for id in set {
             let node = self.nfa.node(*id);
             active.extend(node.units.iter().filter(|(edge, _)| *edge == class).map(|(_, next)| *next));
@@ -182,8 +193,7 @@ impl Builder<'_> {
                 Loop::Everything(_) => Some(*id),
             });
         }
-        spend(self.work, set.len())?;
-        self.nfa.close(&mut active);
-        self.state(active, marks)
+        self.active = active;
+        self.state(marks)
     }
 }
