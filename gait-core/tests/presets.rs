@@ -185,17 +185,3 @@ fn dev_is_default_but_for_what_its_head_says() {
     }
     assert_eq!(default.rules().len(), dev.rules().len());
 }
-
-#[test]
-fn zz_time() {
-    let policy = preset("default");
-    let ex = examples("default");
-    for _ in 0..5 {
-        let t = std::time::Instant::now();
-        let c = compiled(&policy, &ex);
-        eprintln!("compile {:?} bytes {}", t.elapsed(), c.table_bytes().unwrap().len());
-    }
-    let t = std::time::Instant::now();
-    let _p = preset("default");
-    println!("parse {:?}", t.elapsed());
-}

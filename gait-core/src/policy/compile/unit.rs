@@ -4,9 +4,8 @@
 //! `name` (contract guarded-run 2.1) writes as one private-use character. Characters that no
 //! pattern tells apart form one class, so that an automaton over classes stays small.
 
-use std::collections::HashMap;
-
 use super::super::pattern::Token;
+use super::hash::FastMap;
 
 /// A set of units that no pattern tells apart.
 pub(super) type UnitClass = u16;
@@ -143,20 +142,25 @@ pub(super) struct Spelling {
 impl Spelling {
     /// The spelling of `alphabet`.
     pub(super) fn of(alphabet: &Alphabet) -> Self {
-        let mut builder = Builder { alphabet, nodes: vec![[Step::Broken; 256]], known: HashMap::new() };
+        let mut builder = Builder {
+            alphabet,
+            nodes: vec![[Step::Broken; 256]],
+            known: FastMap::default(),
+            uniform: FastMap::default(),
+        };
         let mut root = [Step::Broken; 256];
         for byte in 1..=0x7f_u8 {
             root[usize::from(byte)] = builder.leaf(u32::from(byte));
         }
         for lead in 0xc2..=0xf4_u8 {
             root[usize::from(lead)] = match lead {
-                ..0xe0 => builder.node(u32::from(lead & 0x1f) << 6, 1, 0x80..=0xbf),
-                0xe0 => builder.node(0, 2, 0xa0..=0xbf),
-                0xed => builder.node(0xd000, 2, 0x80..=0x9f),
-                ..0xf0 => builder.node(u32::from(lead & 0x0f) << 12, 2, 0x80..=0xbf),
-                0xf0 => builder.node(0, 3, 0x90..=0xbf),
-                0xf4 => builder.node(0x10_0000, 3, 0x80..=0x8f),
-                _ => builder.node(u32::from(lead & 0x07) << 18, 3, 0x80..=0xbf),
+                ..0xe0 => builder.node(u32::from(lead & 0x1f) << 6, 1),
+                0xe0 => builder.first_node(0, 2, 0xa0..=0xbf),
+                0xed => builder.first_node(0xd000, 2, 0x80..=0x9f),
+                ..0xf0 => builder.node(u32::from(lead & 0x0f) << 12, 2),
+                0xf0 => builder.first_node(0, 3, 0x90..=0xbf),
+                0xf4 => builder.first_node(0x10_0000, 3, 0x80..=0x8f),
+                _ => builder.node(u32::from(lead & 0x07) << 18, 3),
             };
         }
         builder.nodes[0] = root;
@@ -165,7 +169,7 @@ impl Spelling {
 
     /// Merges the bytes that no node tells apart.
     fn compressed(alphabet: &Alphabet, nodes: &[[Step; 256]]) -> Self {
-        let mut known: HashMap<(UnitClass, Vec<Step>), u8> = HashMap::new();
+        let mut known: FastMap<(UnitClass, Vec<Step>), u8> = FastMap::default();
         let mut classes = [0; 256];
         let mut representatives = Vec::new();
         for byte in 0..=255_u8 {
@@ -214,7 +218,9 @@ impl Spelling {
 struct Builder<'a> {
     alphabet: &'a Alphabet,
     nodes: Vec<[Step; 256]>,
-    known: HashMap<Box<[Step]>, u16>,
+    known: FastMap<Box<[Step]>, u16>,
+    /// Nodes of units that are all of one class, by that and the number of bytes that are missing.
+    uniform: FastMap<(UnitClass, u32), Step>,
 }
 
 impl Builder<'_> {
@@ -228,28 +234,35 @@ impl Builder<'_> {
         }
     }
 
-    /// The node at which `more` continuation bytes are missing, the next of them one of `next`.
-    fn node(&mut self, base: u32, more: u32, next: std::ops::RangeInclusive<u8>) -> Step {
-        let size = 1 << (6 * (more - 1));
+    /// The node at which `more` continuation bytes are missing of the units from `base` on.
+    fn node(&mut self, base: u32, more: u32) -> Step {
+        match self.uniform(base, base + (1 << (6 * more)) - 1) {
+            Some(class) => self.uniform_node(class, more),
+            None => self.first_node(base, more, 0x80..=0xbf),
+        }
+    }
+
+    /// As `node`, where the next byte must be one of `next`.
+    fn first_node(&mut self, base: u32, more: u32, next: std::ops::RangeInclusive<u8>) -> Step {
         let mut steps = [Step::Broken; 256];
         for byte in next {
-            let low = base + u32::from(byte & 0x3f) * size;
-            steps[usize::from(byte)] = match (more, self.uniform(low, low + size - 1)) {
-                (1, _) => self.leaf(low),
-                (_, Some(class)) => self.uniform_node(class, more - 1),
-                (_, None) => self.node(low, more - 1, 0x80..=0xbf),
-            };
+            let low = base + (u32::from(byte & 0x3f) << (6 * (more - 1)));
+            steps[usize::from(byte)] = if more == 1 { self.leaf(low) } else { self.node(low, more - 1) };
         }
         self.intern(&steps)
     }
 
     /// The node at which `more` bytes are missing of a unit that is of `class` whatever they are.
     fn uniform_node(&mut self, class: UnitClass, more: u32) -> Step {
+        if let Some(step) = self.uniform.get(&(class, more)) {
+            return *step;
+        }
         let mut step = Step::Unit(class);
-        for _ in 0..more {
+        for more in 1..=more {
             let mut steps = [Step::Broken; 256];
             steps[0x80..0xc0].fill(step);
             step = self.intern(&steps);
+            self.uniform.insert((class, more), step);
         }
         step
     }
