@@ -249,3 +249,50 @@ fn foreign_doors_are_shut() {
     let unknown = Guarded::new([program("foreign").as_os_str(), "unknown".as_ref()]).run();
     assert_eq!(unknown.stdout, "result=-1 errno=38\n");
 }
+
+#[test]
+fn descriptors_and_links_to_oneself_are_executed_as_what_they_are() {
+    let folder = folders();
+    let script = folder.path().join("script");
+    executable(&script, "#!/bin/sh\necho script\n");
+    let python = format!(
+        "import os, sys\n\
+         def run(path):\n\
+         \x20   pid = os.fork()\n\
+         \x20   if pid == 0:\n\
+         \x20       try: os.execve(path, ['x', '-c', 'print(1)'], dict(os.environ))\n\
+         \x20       except OSError as e: os._exit(e.errno)\n\
+         \x20   print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)\n\
+         fd = os.open('{}', os.O_RDONLY); os.set_inheritable(fd, True)\n\
+         true = os.open('/bin/true', os.O_RDONLY)\n\
+         for path in ['/proc/self/exe', fd, '/proc/self/fd/%d' % fd, '/dev/fd/%d' % fd, true, '/proc/thread-self/fd/%d' % true]: run(path)\n",
+        script.display()
+    );
+    let bare = std::process::Command::new("python3").args(["-c", &python]).output().unwrap();
+    let run = Guarded::new(["python3", "-c", &python]).run();
+    assert_eq!(run.stdout, String::from_utf8(bare.stdout).unwrap(), "{}", run.stderr);
+    assert_eq!(run.stdout.matches("script").count(), 3, "{}", run.stdout);
+    let objects = |record: &&Record| format!("{record:?}").contains("Path(/proc");
+    assert!(!run.records.iter().any(|record| objects(&record)), "{:?}", run.records);
+}
+
+#[test]
+fn a_copy_of_a_denied_program_is_another_object_and_ld_so_is_no_way_round() {
+    let folder = folders();
+    let (own, copy) = (folder.path().join("S/true"), folder.path().join("W/true"));
+    fs::copy("/bin/true", &own).unwrap();
+    let loader = "/lib64/ld-linux-x86-64.so.2";
+    let script = format!("{loader} {0}; echo $?; cp {0} {1} && {1}; echo $?", own.display(), copy.display());
+    // Mapping it for execution is denied like executing it is; so is executing what can be written.
+    let denied = Guarded::sh(&script).judge(move |action| {
+        use gait_guard::event::{Action, PathOp};
+        use gait_guard::session::Ruling;
+        let said = common::describe(action);
+        let executes = matches!(action, Action::Exec { .. } | Action::Path { op: PathOp::Map, .. });
+        let mine = ["/S/true)", "/W/true)", "/S/true via"].iter().any(|name| said.contains(name));
+        if executes && mine { Ruling::Deny(rustix::io::Errno::ACCESS) } else { Ruling::Allow }
+    });
+    let run = denied.run();
+    assert_eq!(run.stdout, "127\n126\n", "{} {:?}", run.stderr, run.records);
+    assert_eq!(Guarded::sh(&script).run().stdout, "0\n0\n", "the control");
+}

@@ -177,8 +177,11 @@ fn called_file(pid: i32, called: &[u8]) -> Result<Program, Errno> {
     let open = |path: PathBuf| rustix::fs::open(path, flags, Mode::empty());
     let bytes =
         |bytes: &[u8]| Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes)).to_path_buf();
-    let handle = match called.strip_prefix(b"/dev/fd/".as_slice()) {
-        Some(descriptor) => open(Path::new(&format!("/proc/{pid}/fd")).join(bytes(descriptor)))?,
+    // What names the caller means the process, not us.
+    let own = [("/dev/fd/", "fd"), ("/proc/self/", ""), ("/proc/thread-self/", "")];
+    let own = own.iter().find_map(|(prefix, folder)| Some((called.strip_prefix(prefix.as_bytes())?, folder)));
+    let handle = match own {
+        Some((rest, folder)) => open(Path::new(&format!("/proc/{pid}/{folder}")).join(bytes(rest)))?,
         None => {
             let cwd = open(PathBuf::from(format!("/proc/{pid}/cwd")))?;
             rustix::fs::openat(&cwd, bytes(called), flags, Mode::empty())?
