@@ -64,7 +64,12 @@ impl Supervisor {
 }
 
 fn prepare() -> Result<(), Errno> {
-    thread::own_fs()?;
+    match thread::own_fs() {
+        // A container's profile: working directory and umask stay shared with the other threads of the guard, which
+        // names files by absolute paths and explicit modes.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+    }
     thread::drop_capabilities()?;
     let limit = getrlimit(Resource::Nofile);
     // Each held call may need a few descriptors; the agent's own limit is applied by the kernel on injection.

@@ -1,8 +1,6 @@
 //! Where an address leads, judged, and the bytes with which the kernel is led there.
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::FileType;
-use rustix::io::Errno;
 
 use super::address::{self, Address, Destination, Role};
 use super::{judge, socket::Socket, unmediated};
@@ -86,9 +84,6 @@ fn file(context: &Context, call: &Call, path: &[u8], how: InetCall, socket: &Soc
     let handle = context.lookup(&agent, AT_FDCWD, path, Last::Follow)?;
     let name = context.name(&agent, &handle)?;
     judge(context, call.actor(), &unix(how, socket, UnixName::Path(name.into())))?;
-    if FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode) != FileType::Socket {
-        return Err(Errno::CONNREFUSED.into());
-    }
     let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     bytes.extend(format!("/proc/self/fd/{}\0", handle.as_fd().as_raw_fd()).into_bytes());
     Ok(Target { bytes, leads_nowhere: false, _file: Some(handle) })
@@ -102,8 +97,13 @@ pub fn bind_path(context: &Context, call: &Call, socket: &Socket, bytes: &[u8], 
     let (name, base) = context.new_entry(&agent, path)?;
     judge(context, call.actor(), &unix(InetCall::Bind, socket, UnixName::Path(name.into())))?;
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(agent.status()?.umask));
+    // Where the thread can't have a working directory of its own it must not stay there.
+    let back =
+        rustix::fs::open(".", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     rustix::process::fchdir(&base)?;
-    Ok(super::finish(sys::socket::bind(socket, bytes)))
+    let bound = sys::socket::bind(socket, bytes);
+    rustix::process::fchdir(&back)?;
+    Ok(super::finish(bound))
 }
 
 /// Which addresses of messages mean anything: the kernel ignores those given to a connected stream.
