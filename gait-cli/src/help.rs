@@ -69,7 +69,7 @@ fn usage_line(verb: &Verb) -> String {
         }
     }
     line.push_str(" [--explain]");
-    for word in verb.positionals_last() {
+    if let Some(word) = verb.positionals_last() {
         let _ = write!(line, " {word}");
     }
     line
