@@ -155,7 +155,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(any_text(), inner, 0..4).prop_map(|members| Value::from_iter(members)),
+            prop::collection::btree_map(any_text(), inner, 0..4).prop_map(Value::from_iter),
         ]
     })
 }
