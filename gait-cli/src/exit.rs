@@ -32,6 +32,24 @@ impl Exit {
         self as u8
     }
 
+    /// The exit of this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        use Exit::*;
+        [
+            Ok,
+            Internal,
+            VerificationFailed,
+            PolicyBlocked,
+            ApprovalRequired,
+            RegressFailed,
+            InvalidInput,
+            DependencyMissing,
+            UnsafeOperation,
+        ]
+        .into_iter()
+        .find(|exit| exit.code() == code)
+    }
+
     /// The words of the error envelope that belong to this code (contract, artifacts 2.5).
     pub fn envelope(self) -> Option<Envelope> {
         let (code, category, hint) = match self {

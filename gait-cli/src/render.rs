@@ -25,6 +25,8 @@ pub struct Outcome {
     pub text: String,
     /// What else should be known: on stderr in text form, where the JSON answer has its own member for it.
     warnings: Vec<String>,
+    /// Lines for people that go to stderr in text form, because stdout is somebody else's.
+    notes: Vec<String>,
     /// The members of the JSON answer; `None` when they could not be encoded.
     fields: Option<Map<String, Value>>,
 }
@@ -36,7 +38,7 @@ impl Outcome {
             Ok(Value::Object(fields)) => Some(fields),
             _ => None,
         };
-        Outcome { status: exit.into(), text: with_ends(lines), warnings: Vec::new(), fields }
+        Outcome { status: exit.into(), text: with_ends(lines), warnings: Vec::new(), notes: Vec::new(), fields }
     }
 
     /// The same answer with warnings for people.
@@ -44,9 +46,19 @@ impl Outcome {
         Outcome { warnings: warnings.to_vec(), ..self }
     }
 
+    /// The same answer with lines for stderr.
+    pub fn with_notes(self, notes: &[String]) -> Self {
+        Outcome { notes: notes.to_vec(), ..self }
+    }
+
+    /// The same answer with another status.
+    pub fn with_status(self, status: Status) -> Self {
+        Outcome { status, ..self }
+    }
+
     /// The text of a usage block or explanation: the same in both forms.
     pub fn plain(exit: Exit, text: String) -> Self {
-        Outcome { status: exit.into(), text, warnings: Vec::new(), fields: Some(Map::new()) }
+        Outcome { status: exit.into(), text, warnings: Vec::new(), notes: Vec::new(), fields: Some(Map::new()) }
     }
 }
 
@@ -66,7 +78,12 @@ pub struct Printed {
 pub fn answer(form: Form, label: &str, correlation_id: &str, result: Result<Outcome, Failure>) -> Printed {
     match (result, form) {
         (Ok(outcome), Form::Text) => Printed {
-            stderr: outcome.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect(),
+            stderr: outcome
+                .warnings
+                .iter()
+                .map(|warning| format!("warning: {warning}\n"))
+                .chain([with_ends(&outcome.notes)])
+                .collect(),
             stdout: outcome.text,
             status: outcome.status,
         },

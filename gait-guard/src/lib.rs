@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod event;
+pub mod exec;
 pub mod host;
 pub mod intent;
 pub mod launch;

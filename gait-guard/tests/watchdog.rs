@@ -36,8 +36,8 @@ fn main() {
 // ---------------------------------------------------------------- the guarded side
 
 fn be_guarded(role: &str) -> ! {
-    let code = match watch(|_| work(role)) {
-        Ok(code) => code,
+    let code = match watch(|_| vec![work(role)]) {
+        Ok(result) => result[0],
         Err(WatchError::Killed) => 99,
         Err(_) => 98,
     };

@@ -4,6 +4,7 @@
 //! dispatch, `--json` errors and event logs follow from that table; a verb that is not in it is an unknown command.
 
 mod demo;
+mod exec;
 mod keys_export_public;
 mod keys_init;
 mod keys_show;
@@ -32,6 +33,7 @@ use std::ffi::OsString;
 /// All verbs in the order of the usage block.
 static VERBS: &[&Verb] = &[
     &demo::VERB,
+    &exec::VERB,
     &verify::VERB,
     &verify_chain::VERB,
     &run_record::VERB,

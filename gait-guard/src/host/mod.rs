@@ -34,12 +34,22 @@ pub enum Layer {
     Network,
     /// Files that may not be executed can't be mapped executable either.
     Noexec,
+    /// Nothing of the agent outlives the guard.
+    Watchdog,
 }
 
 impl Layer {
     /// All, outermost first.
-    pub const ALL: [Self; 7] =
-        [Self::Descriptors, Self::Landlock, Self::Seccomp, Self::Notify, Self::ExecStop, Self::Network, Self::Noexec];
+    pub const ALL: [Self; 8] = [
+        Self::Descriptors,
+        Self::Landlock,
+        Self::Seccomp,
+        Self::Notify,
+        Self::ExecStop,
+        Self::Network,
+        Self::Noexec,
+        Self::Watchdog,
+    ];
 
     /// Its name in flags and receipts.
     pub fn name(self) -> &'static str {
@@ -51,6 +61,7 @@ impl Layer {
             Self::ExecStop => "exec_stop",
             Self::Network => "network",
             Self::Noexec => "noexec",
+            Self::Watchdog => "watchdog",
         }
     }
 
@@ -62,7 +73,7 @@ impl Layer {
     /// What is lost without it.
     pub fn cost(self) -> &'static str {
         match self {
-            Self::Descriptors | Self::Seccomp | Self::Notify => "nothing can be guarded",
+            Self::Descriptors | Self::Seccomp | Self::Notify | Self::Watchdog => "nothing can be guarded",
             Self::Landlock => {
                 "if the guard and its watchdog die at once, what is left of the agent is bound by seccomp alone"
             }
@@ -144,7 +155,13 @@ pub fn probe() -> Report {
         (Layer::ExecStop, on_child(exec_stop)),
         (Layer::Network, on_child(network)),
         (Layer::Noexec, noexec()),
+        (Layer::Watchdog, watchdog()),
     ])
+}
+
+/// The number of the user that runs this.
+pub fn user_id() -> String {
+    rustix::process::getuid().as_raw().to_string()
 }
 
 /// No kernel gives this for `execve`.
@@ -247,6 +264,18 @@ fn noexec() -> State {
             errno,
             remedy: "run as root with CAP_SYS_ADMIN",
         },
+    }
+}
+
+fn watchdog() -> State {
+    let subreaper = in_child(|| {
+        let me = rustix::process::getpid();
+        u8::from(rustix::process::set_child_subreaper(Some(me)).is_err())
+    });
+    match subreaper {
+        Ok(0) => State::present("subreapers; a pid namespace is not used"),
+        Ok(_) => State::Broken { what: "a process can't become a subreaper".into() },
+        Err(errno) => State::Broken { what: format!("no process for the test: {errno}") },
     }
 }
 

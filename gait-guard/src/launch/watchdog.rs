@@ -11,7 +11,10 @@
 //! the same. The agent itself also dies with the supervisor, by the kernel. Only if all three are killed in one moment can a
 //! process that left the agent's own family live on, behind Landlock and a filter without a supervisor.
 
+use std::io::{Read, Seek, SeekFrom, Write};
+
 use rustix::fd::OwnedFd;
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{self, Errno};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -63,11 +66,13 @@ impl Wards {
 ///
 /// # Errors
 /// Those of [`WatchError`].
-pub fn watch(work: impl FnOnce(Wards) -> u8) -> Result<u8, WatchError> {
+pub fn watch(work: impl FnOnce(Wards) -> Vec<u8>) -> Result<Vec<u8>, WatchError> {
     let start = |errno: Errno| WatchError::Start(errno.into());
     // Whoever was here before `gait` was executed in this process is no part of the run.
     let strangers = children(raw(getpid()));
     let (signals, relay) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
+    // The result, and that it is whole.
+    let paper = memfd_create(c"gait-result", MemfdFlags::CLOEXEC).map_err(start)?;
     let (result, verdict) = pipe_with(PipeFlags::CLOEXEC).map_err(start)?;
     set_child_subreaper(Some(getpid())).map_err(start)?;
     let waited = SignalSet::of(&[&RELAYED[..], &[Signal::CHILD]].concat());
@@ -77,11 +82,11 @@ pub fn watch(work: impl FnOnce(Wards) -> u8) -> Result<u8, WatchError> {
     match fork().map_err(start)? {
         Fork::Child => {
             drop((result, relay));
-            exit_now(be_watchdog(launcher, blocked, signals, verdict, work));
+            exit_now(be_watchdog(launcher, blocked, signals, Verdict { paper, done: verdict }, work));
         }
         Fork::Parent { child } => {
             drop((signals, verdict));
-            let outcome = be_launcher(child, &waited, &relay, &result, strangers);
+            let outcome = be_launcher(child, &waited, &relay, &result, strangers).and_then(|()| read_all(&paper));
             let _ = blocked.set();
             outcome
         }
@@ -96,7 +101,7 @@ fn be_launcher(
     relay: &OwnedFd,
     result: &OwnedFd,
     strangers: Vec<i32>,
-) -> Result<u8, WatchError> {
+) -> Result<(), WatchError> {
     loop {
         let received = waited.wait();
         if received == Signal::CHILD.as_raw() {
@@ -113,11 +118,27 @@ fn be_launcher(
     }
     // Whatever is left fell to us: the watchdog died before it could end it.
     let _ = Family::new([raw(getpid())], strangers).kill_own();
-    let mut code = [0u8];
-    match io::read(result, &mut code) {
-        Ok(1) => Ok(code[0]),
+    match io::read(result, &mut [0u8]) {
+        Ok(1) => Ok(()),
         _ => Err(WatchError::Killed),
     }
+}
+
+fn read_all(paper: &OwnedFd) -> Result<Vec<u8>, WatchError> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::from(paper.try_clone()?);
+        file.seek(SeekFrom::Start(0))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(WatchError::Start)
+}
+
+/// Where the supervisor writes its result: to `paper`, then one byte to `done`.
+struct Verdict {
+    paper: OwnedFd,
+    done: OwnedFd,
 }
 
 /// Collects what has died; whether `awaited` was among it.
@@ -138,8 +159,8 @@ fn be_watchdog(
     launcher: Pid,
     blocked: SignalSet,
     signals: OwnedFd,
-    verdict: OwnedFd,
-    work: impl FnOnce(Wards) -> u8,
+    verdict: Verdict,
+    work: impl FnOnce(Wards) -> Vec<u8>,
 ) -> u8 {
     let waited = SignalSet::of(&[Signal::CHILD, BEREAVED]);
     let prepared = waited
@@ -152,7 +173,7 @@ fn be_watchdog(
     let watchdog = getpid();
     match fork() {
         Err(_) => 1,
-        Ok(Fork::Child) => be_supervisor(launcher, watchdog, blocked, signals, &verdict, work),
+        Ok(Fork::Child) => be_supervisor(launcher, watchdog, blocked, signals, verdict, work),
         Ok(Fork::Parent { child }) => {
             // Only the supervisor may hold these: their end must be seen when it dies.
             drop((signals, verdict));
@@ -182,13 +203,16 @@ fn be_supervisor(
     watchdog: Pid,
     blocked: SignalSet,
     signals: OwnedFd,
-    verdict: &OwnedFd,
-    work: impl FnOnce(Wards) -> u8,
+    verdict: Verdict,
+    work: impl FnOnce(Wards) -> Vec<u8>,
 ) -> u8 {
     let tree = Tree::new(getpid(), Some(watchdog), Some(launcher));
-    let code = work(Wards { tree, signals, blocked, watchdog });
-    let _ = io::write(verdict, &[code]);
-    code
+    let result = work(Wards { tree, signals, blocked, watchdog });
+    let written = std::fs::File::from(verdict.paper).write_all(&result);
+    if written.is_ok() {
+        let _ = io::write(&verdict.done, &[1]);
+    }
+    0
 }
 
 fn raw(pid: Pid) -> i32 {

@@ -59,6 +59,8 @@ pub struct Dirs {
     pub out: PathBuf,
     /// Files that the agent can read as the policy says but not change: policy file, gait's own program.
     pub sealed: Vec<PathBuf>,
+    /// Files and folders that are closed to the agent as `state` is: a signing key that lies elsewhere.
+    pub closed: Vec<PathBuf>,
 }
 
 /// All that a session needs to know before the agent starts.

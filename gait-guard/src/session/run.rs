@@ -489,7 +489,10 @@ fn guarded_paths(dirs: &Dirs, workspace: &[u8]) -> GuardedPaths {
     // An out folder that holds the workspace can't be closed to writing as a whole.
     let holds_workspace = std::path::Path::new(std::ffi::OsStr::from_encoded(workspace)).starts_with(&dirs.out);
     let out = (!holds_workspace).then(|| dirs.out.clone());
-    GuardedPaths::new([dirs.state.clone()], dirs.sealed.iter().cloned().chain(out))
+    GuardedPaths::new(
+        [dirs.state.clone()].into_iter().chain(dirs.closed.iter().cloned()),
+        dirs.sealed.iter().cloned().chain(out),
+    )
 }
 
 /// `OsStr` from bytes, which on Linux it is.

@@ -84,7 +84,12 @@ fn config(home: &Path, run_id: &str) -> SessionConfig {
         engine: EngineName::Notify,
         enforcement: Enforcement::Enforce,
         capture: CaptureMode::Reference,
-        dirs: Dirs { state: home.join(".gait"), out: home.join("gait-out"), sealed: vec!["/etc/policy.yaml".into()] },
+        dirs: Dirs {
+            state: home.join(".gait"),
+            out: home.join("gait-out"),
+            sealed: vec!["/etc/policy.yaml".into()],
+            closed: Vec::new(),
+        },
     }
 }
 

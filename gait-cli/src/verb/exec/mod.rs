@@ -1,0 +1,119 @@
+//! `gait exec [flags] -- cmd args`: runs an agent behind the boundary and leaves a runpack.
+//!
+//! The run itself happens in a process of its own ([`gait_guard::launch::watchdog`]): what it found comes back as one
+//! [`Report`], which is rendered here.
+
+mod report;
+mod request;
+
+use super::{Call, Help, Verb};
+use crate::exit::{Exit, Status};
+use crate::failure::Failure;
+use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
+use crate::render::{Form, Outcome};
+use crate::verb::verify;
+use gait_core::runpack::manifest::SignatureStatus;
+use gait_core::runpack::verify::SignatureNeed;
+use gait_core::signature::PublicKey;
+use gait_guard::launch::watchdog::{WatchError, watch};
+use report::Report;
+use std::path::Path;
+
+pub static VERB: Verb = Verb {
+    path: &["exec"],
+    label: "exec",
+    explain: "Run an agent behind a boundary that the kernel enforces, decide each of its actions by policy, and leave \
+              a signed runpack.",
+    positionals: "-- <cmd> [args]",
+    flags: &[
+        Flag::value("policy", "<path>", "policy file; without one an embedded policy applies"),
+        Flag::switch("lenient", "ignore keys that the policy language does not have").hidden(),
+        Flag::value(
+            "workspace",
+            "<dir>",
+            "what ${workspace} and the context's workspace stand for (working directory)",
+        ),
+        Flag::value("identity", "<name>", "context identity (user name)"),
+        Flag::value("risk-class", "<class>", "context risk class (high)"),
+        Flag::value("run-id", "<id>", "name of the run (run_<time>_<random>)"),
+        Flag::value("out-dir", "<dir>", "where the runpack goes (gait-out)"),
+        Flag::value("capture-mode", "reference|raw", "raw records arguments too"),
+        Flag::switch("simulate", "decide and record, deny nothing but the floor"),
+        Flag::value("require", "<layers>", "start only with these layers in force, comma-separated"),
+        Flag::value("allow-degraded", "<layers>", "start without these layers where they can't be had"),
+        Flag::value("timeout", "<duration>", "end the agent after this time, e.g. 90s, 5m"),
+        Flag::value(
+            "keep-env",
+            "<names>",
+            "variables that are passed on though they look like secrets, comma-separated",
+        ),
+        Flag::switch("fail-on-block", "exit 3 if anything was blocked"),
+        SIGNING_KEYS[0],
+        SIGNING_KEYS[1],
+        JSON,
+    ],
+    order: Order::Leading,
+    help: Help::Page,
+    notes: &[
+        "layers: descriptors, landlock, seccomp, notify, exec_stop, network, noexec, watchdog (`gait doctor` tells which this machine has)",
+        "The agent inherits standard input, output and error, and runs in a session of its own, without a controlling terminal. With --json the \
+         summary is the last line of standard output, after whatever the agent printed.",
+        "exit codes: the agent's own, 128 + n for signal n; 3 with --fail-on-block; 6 the run can't be started as asked; 7 this machine lacks a \
+         layer; 1 the guard failed, the agent was ended",
+    ],
+    run,
+};
+
+fn run(call: &Call) -> Result<Outcome, Failure> {
+    render(call, attempt(call))
+}
+
+fn attempt(call: &Call) -> Result<Report, Failure> {
+    let asked = request::read(call)?;
+    let (public, fails_on_block, run_id) = (asked.key.public(), call.args.is_on("fail-on-block"), asked.run_id.clone());
+    let text = watch(|wards| Report::of(gait_guard::exec::exec(asked, wards)).to_bytes());
+    let mut report = match text {
+        Ok(text) => Report::read(&text)?,
+        Err(error @ WatchError::Killed) => {
+            let hint = format!("what was recorded is kept: `gait run seal {run_id}`");
+            return Err(Failure::new(Exit::Internal, error).with_hint(hint).with_field("run_id", run_id));
+        }
+        Err(error) => return Err(Failure::new(Exit::Internal, error)),
+    };
+    if let Some(bundle) = report.bundle() {
+        report.verified(&verified(Path::new(&bundle), public));
+    }
+    if fails_on_block {
+        report.fail_on_block();
+    }
+    Ok(report)
+}
+
+/// Whether the runpack holds, as `gait verify` with the run's key would say.
+fn verified(bundle: &Path, key: PublicKey) -> Result<SignatureStatus, String> {
+    let demand = verify::Demand { need: SignatureNeed::Required, key: Some(key) };
+    match verify::verify(bundle, &demand) {
+        Ok(verdict) if verdict.ok => Ok(verdict.signature_status),
+        Ok(verdict) => Err(verdict.lines().join("; ")),
+        Err(failure) => Err(failure.message),
+    }
+}
+
+/// In text form everything goes to stderr: stdout is the agent's.
+fn render(call: &Call, result: Result<Report, Failure>) -> Result<Outcome, Failure> {
+    match (result, call.form) {
+        (Ok(report), form) => {
+            let fields = report.fields();
+            let outcome = Outcome::new(Exit::Ok, &[], &fields).with_status(report.status());
+            Ok(if form == Form::Text { outcome.with_notes(&report.lines()) } else { outcome })
+        }
+        (Err(failure), Form::Json) => Err(failure),
+        (Err(failure), Form::Text) => {
+            let mut lines = vec![format!("exec error: {}", failure.message)];
+            let own = failure.exit.envelope().map(|words| words.hint.to_owned());
+            lines.extend(failure.hint.or(own).map(|hint| format!("hint: {hint}")));
+            let outcome = Outcome::new(failure.exit, &[], &serde_json::Map::new());
+            Ok(outcome.with_status(Status::Gait(failure.exit)).with_notes(&lines))
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What a run came to, for people and for programs.
+
+use crate::exit::{Category, Exit, Status};
+use crate::failure::Failure;
+use gait_core::runpack::footer::ticket_footer;
+use gait_core::runpack::manifest::SignatureStatus;
+use gait_guard::exec::{ExecError, PlanError, Ran};
+use gait_guard::launch::Status as AgentStatus;
+use gait_guard::session::{Finished, Stop};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+
+/// Distinct blocks that people are shown; programs get up to a thousand.
+const BLOCKS_SHOWN: usize = 20;
+
+/// What comes back from the supervisor's process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The agent's status, or that of gait.
+    code: u8,
+    /// Members of the JSON answer.
+    fields: Map<String, Value>,
+    /// What failed, if the run did not go as it should.
+    failure: Option<FailureRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FailureRecord {
+    exit: u8,
+    is_io: bool,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Report {
+    /// What is to be said about a run.
+    pub fn of(result: Result<Ran, ExecError>) -> Self {
+        match result {
+            Ok(ran) => Self::of_run(&ran),
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    fn of_run(ran: &Ran) -> Self {
+        let mut fields = evidence(&ran.finished);
+        let (exit_code, signal) = match ran.end.status {
+            AgentStatus::Exited(code) => (code, 0),
+            AgentStatus::Signaled(signal) => (0, signal),
+        };
+        let stopped = ran.finished.stop.map(stop_words);
+        fields.insert("ok".into(), stopped.is_none().into());
+        fields.insert("exit_code".into(), exit_code.into());
+        fields.insert("signal".into(), signal.into());
+        fields.insert("timed_out".into(), ran.timed_out().into());
+        fields.insert("layers".into(), ran.layers.clone().into());
+        fields.insert("degraded".into(), ran.degraded.clone().into());
+        fields.insert("environment_withheld".into(), ran.withheld.into());
+        fields.insert("unsealed_runs".into(), ran.unsealed.clone().into());
+        if let Some(failed) = ran.end.not_executed {
+            fields.insert("not_executed".into(), failed.errno.to_string().into());
+        }
+        let failure = stopped.map(|message| {
+            fields.insert("error".into(), message.into());
+            FailureRecord { exit: Exit::Internal.code(), is_io: false, message: message.into(), hint: None }
+        });
+        let code = failure.as_ref().map_or(ran.end.status.code(), |failure| failure.exit);
+        Self { code, fields, failure }
+    }
+
+    fn of_error(error: ExecError) -> Self {
+        let (exit, is_io) = match &error {
+            ExecError::Plan(PlanError::Missing { .. }) | ExecError::Landlock(_) => (Exit::DependencyMissing, false),
+            ExecError::Plan(PlanError::Canonical(_)) | ExecError::Run { .. } => (Exit::Internal, false),
+            ExecError::Plan(PlanError::Network { .. }) => (Exit::DependencyMissing, false),
+            ExecError::Scratch(_) | ExecError::Start(_) | ExecError::Finish { .. } => (Exit::Internal, true),
+            _ => (Exit::InvalidInput, false),
+        };
+        let hint = match &error {
+            ExecError::Plan(PlanError::Missing { layer, .. }) => {
+                Some(format!("`gait doctor` says more; without it {}", layer.cost()))
+            }
+            ExecError::Plan(PlanError::Network { .. }) => Some(
+                "use a policy that denies all network, or --allow-degraded network: then every address is refused"
+                    .into(),
+            ),
+            _ => None,
+        };
+        let message = error.to_string();
+        let fields = match error {
+            ExecError::Run { sealed: Some(finished), .. } => evidence(&finished),
+            ExecError::Finish { run_id, .. } => Map::from_iter([("run_id".to_owned(), run_id.into())]),
+            _ => Map::new(),
+        };
+        let failure = FailureRecord { exit: exit.code(), is_io, message, hint };
+        Self { code: exit.code(), fields, failure: Some(failure) }
+    }
+
+    /// To be sent through a pipe.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // A map of plain values can always be written; an empty text is refused by the reader.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// What came through the pipe. A failure without evidence is one of the verb.
+    ///
+    /// # Errors
+    /// That failure.
+    pub fn read(bytes: &[u8]) -> Result<Self, Failure> {
+        let broken = |error| Failure::new(Exit::Internal, format!("the supervisor's answer can't be read: {error}"));
+        let report: Self = serde_json::from_slice(bytes).map_err(broken)?;
+        match report.failure {
+            Some(failure) if !report.fields.contains_key("bundle") => {
+                let exit = Exit::from_code(failure.exit).unwrap_or(Exit::Internal);
+                let category = failure.is_io.then_some(Category::IoFailure);
+                Err(Failure { exit, category, message: failure.message, hint: failure.hint, fields: report.fields })
+            }
+            _ => Ok(report),
+        }
+    }
+
+    /// Where the runpack is.
+    pub fn bundle(&self) -> Option<String> {
+        self.fields.get("bundle")?.as_str().map(str::to_owned)
+    }
+
+    /// Adds what `verify` says of the runpack. One that does not hold is a failure of gait.
+    pub fn verified(&mut self, verdict: &Result<SignatureStatus, String>) {
+        let ok = verdict.is_ok();
+        let words = match verdict {
+            Ok(status) => status.word().to_owned(),
+            Err(findings) => findings.clone(),
+        };
+        self.fields.insert("verify".into(), json!({ "ok": ok, "detail": words }));
+        if !ok && self.failure.is_none() {
+            self.code = Exit::VerificationFailed.code();
+            self.fields.insert("ok".into(), false.into());
+        }
+    }
+
+    /// Lets blocks decide about the exit code.
+    pub fn fail_on_block(&mut self) {
+        if self.failure.is_none() && self.number("distinct_blocks") > 0 {
+            self.code = Exit::PolicyBlocked.code();
+        }
+    }
+
+    /// What the process ends with.
+    pub fn status(&self) -> Status {
+        Status::Agent(self.code)
+    }
+
+    /// The JSON answer.
+    pub fn fields(&self) -> Map<String, Value> {
+        let mut fields = self.fields.clone();
+        fields.insert("status".into(), self.code.into());
+        if let Some(failure) = &self.failure {
+            fields.insert("ok".into(), false.into());
+            fields.insert("error".into(), failure.message.clone().into());
+        }
+        fields
+    }
+
+    /// The summary for people.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(failure) = &self.failure {
+            lines.push(format!("exec error: {}", failure.message));
+        }
+        lines.push(self.headline());
+        let list = |name: &str| self.texts(name).join(", ");
+        if !self.texts("layers").is_empty() {
+            let degraded = list("degraded");
+            let missing = if degraded.is_empty() { String::new() } else { format!("; degraded: {degraded}") };
+            lines.push(format!("layers: {}{missing}", list("layers")));
+        }
+        lines.push(format!("decisions: {}", self.counts()));
+        lines.extend(self.block_lines());
+        if self.number("environment_withheld") > 0 {
+            let withheld = self.number("environment_withheld");
+            lines.push(format!("environment: {withheld} variables withheld (--keep-env passes some)"));
+        }
+        lines.push(format!("bundle: {}", self.text("bundle")));
+        lines.push(self.text("ticket_footer").to_owned());
+        let verify = &self.fields["verify"];
+        let word = if verify["ok"] == true { "ok" } else { "failed" };
+        lines.push(format!("verify: {word} ({})", verify["detail"].as_str().unwrap_or_default()));
+        if !self.texts("unsealed_runs").is_empty() {
+            lines.push(format!("unsealed runs: {} (`gait run seal <run_id>`)", list("unsealed_runs")));
+        }
+        lines
+    }
+
+    fn headline(&self) -> String {
+        let mut line = format!("run_id: {}", self.text("run_id"));
+        let signal = self.number("signal");
+        let how = match (self.fields.get("not_executed"), signal) {
+            (Some(why), _) => format!("the command could not be executed: {}", why.as_str().unwrap_or_default()),
+            (None, 0) => format!("exit {}", self.number("exit_code")),
+            (None, signal) => format!("ended by signal {signal}"),
+        };
+        let timeout = if self.fields.get("timed_out") == Some(&Value::Bool(true)) { ", --timeout" } else { "" };
+        // Writing to a string can't fail.
+        let _ = write!(line, " ({how}{timeout})");
+        line
+    }
+
+    fn counts(&self) -> String {
+        let verdicts = self.fields.get("verdicts").and_then(Value::as_object);
+        let parts: Vec<String> =
+            verdicts.into_iter().flatten().map(|(verdict, count)| format!("{verdict} {count}")).collect();
+        format!("{} ({}), {} distinct", self.number("decisions"), parts.join(", "), self.number("distinct"))
+    }
+
+    fn block_lines(&self) -> Vec<String> {
+        let blocks = self.fields.get("blocks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let text = |block: &Value, name: &str| block[name].as_str().unwrap_or_default().to_owned();
+        let mut lines: Vec<String> = blocks
+            .iter()
+            .take(BLOCKS_SHOWN)
+            .map(|block| {
+                let rule = match block["rule"].as_str() {
+                    Some(rule) => format!("rule {rule}"),
+                    None => text(&block["reason_codes"], "0"),
+                };
+                let reasons: Vec<&str> =
+                    block["reason_codes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let why = if block["rule"].is_string() { rule } else { reasons.join(", ") };
+                let shown = printable(&text(block, "value"));
+                format!(
+                    "blocked: {} {} {shown} ({why}) x{}",
+                    text(block, "tool_name"),
+                    text(block, "operation"),
+                    block["count"]
+                )
+            })
+            .collect();
+        let all = self.number("distinct_blocks");
+        if all > lines.len() as u64 {
+            lines.push(format!("blocked: {} more distinct, see the runpack", all - lines.len() as u64));
+        }
+        lines
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.fields.get(name).and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        let list = self.fields.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    }
+}
+
+fn evidence(finished: &Finished) -> Map<String, Value> {
+    let summary = &finished.summary;
+    let counters = &summary.counters;
+    let blocks: Vec<Value> = summary
+        .blocks
+        .iter()
+        .map(|block| {
+            json!({
+                "tool_name": block.tool_name, "operation": block.operation, "value": block.value,
+                "verdict": block.verdict, "rule": block.rule, "reason_codes": block.reason_codes, "count": block.count,
+            })
+        })
+        .collect();
+    let members = json!({
+        "run_id": summary.run_id,
+        "bundle": finished.bundle.display().to_string(),
+        "manifest_digest": finished.manifest_digest,
+        "ticket_footer": ticket_footer(&summary.run_id, &finished.manifest_digest).unwrap_or_default(),
+        "complete": summary.complete,
+        "decisions": counters.decisions,
+        "verdicts": counters.verdicts,
+        "distinct": counters.distinct,
+        "lost": counters.lost,
+        "processes": counters.processes,
+        "distinct_blocks": summary.distinct_blocks,
+        "blocks": blocks,
+    });
+    match members {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+fn stop_words(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Disagreement => "compiled policy and reference evaluator disagreed: the agent was ended",
+        Stop::Disk => "the journal could not be written (no space left?): the agent was ended",
+        Stop::GuardError => "the guard failed: the agent was ended",
+    }
+}
+
+/// Text that can't play tricks on a terminal: controls, and bytes that were none of Unicode's, as `\xNN`; marks that turn the direction as `\u{..}`.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let code = u32::from(c);
+        let _ = match code {
+            0x10_fe00..=0x10_feff => write!(shown, "\\x{:02X}", code - 0x10_fe00),
+            _ if c.is_control() => write!(shown, "\\x{code:02X}"),
+            0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2069 | 0xfeff => write!(shown, "\\u{{{code:x}}}"),
+            _ => shown.write_char(c),
+        };
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_not_play_tricks_on_a_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\nc"), "a\\x1B[2Jb\\x0Ac");
+        assert_eq!(printable("caf\u{10fee9}.txt"), "caf\\xE9.txt");
+        assert_eq!(printable("x\u{202e}y"), "x\\u{202e}y");
+        assert_eq!(printable("/home/ü"), "/home/ü");
+    }
+}

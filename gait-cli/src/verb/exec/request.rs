@@ -1,0 +1,218 @@
+//! From flags to a request: everything that can be wrong with them is found here.
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::flags::Args;
+use crate::verb::Call;
+use crate::{app, clock, keys, local_key};
+use gait_core::digest::Sha256Hex;
+use gait_core::file;
+use gait_core::policy::{Policy, Strictness};
+use gait_core::runpack::footer::is_plain_run_id;
+use gait_core::signature::PrivateKey;
+use gait_core::time::Timestamp;
+use gait_guard::exec::{Demands, Request};
+use gait_guard::host::Layer;
+use gait_guard::session::{CaptureMode, Enforcement};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The policy that applies without `--policy`.
+const DEFAULT_POLICY: &str = include_str!("../../../../policies/default.yaml");
+
+/// What the command line asks for.
+///
+/// # Errors
+/// Anything that is missing or malformed: exit 6.
+pub fn read(call: &Call) -> Result<Request, Failure> {
+    let args = &call.args;
+    if args.positionals.is_empty() {
+        return Err(Failure::invalid("no command was given").with_hint("gait exec [flags] -- <cmd> [args]"));
+    }
+    let (policy, policy_source, policy_path) = policy(args)?;
+    let demands = Demands { required: layers(args, "require")?, dispensable: layers(args, "allow-degraded")? };
+    let capture = match args.trimmed("capture-mode") {
+        None | Some("reference") => CaptureMode::Reference,
+        Some("raw") => CaptureMode::Raw,
+        Some(other) => {
+            return Err(Failure::invalid(format!(
+                "unsupported --capture-mode value {other:?} (expected reference or raw)"
+            )));
+        }
+    };
+    let timeout = args.trimmed("timeout").map(duration).transpose()?;
+    let started_at = clock::now();
+    let run_id = run_id(args, &started_at)?;
+    let workspace = workspace(args)?;
+    let (key, key_source, closed) = key(args)?;
+    let state = state()?;
+    let out = out_folder(args)?;
+    Ok(Request {
+        command: args.positionals.clone(),
+        policy,
+        policy_source,
+        policy_path,
+        workspace,
+        identity: args.trimmed("identity").map_or_else(user, str::to_owned),
+        risk_class: args.trimmed("risk-class").unwrap_or("high").to_owned(),
+        run_id,
+        out,
+        home: std::env::var_os("HOME").and_then(|home| fs::canonicalize(home).ok()),
+        state,
+        closed,
+        capture,
+        enforcement: if args.is_on("simulate") { Enforcement::Simulate } else { Enforcement::Enforce },
+        demands,
+        timeout,
+        environment: std::env::vars_os().collect(),
+        keep: args.csv("keep-env").into_iter().map(OsString::from).collect(),
+        key,
+        key_source,
+        producer_version: app::VERSION.to_owned(),
+        started_at,
+    })
+}
+
+fn policy(args: &Args) -> Result<(Policy, Vec<u8>, Option<PathBuf>), Failure> {
+    let strictness = if args.is_on("lenient") { Strictness::Lenient } else { Strictness::Strict };
+    let Some(path) = args.raw("policy").filter(|path| !path.is_empty()) else {
+        let policy = Policy::parse(DEFAULT_POLICY, Strictness::Strict);
+        let policy = policy.map_err(|error| Failure::new(Exit::Internal, format!("embedded policy: {error}")))?;
+        return Ok((policy, DEFAULT_POLICY.into(), None));
+    };
+    let path = Path::new(path);
+    let refuse = |cause: &dyn std::fmt::Display| Failure::invalid(format!("policy {}: {cause}", path.display()));
+    let text = fs::read(path).map_err(|error| refuse(&error))?;
+    let policy = Policy::parse_bytes(&text, strictness).map_err(|error| refuse(&error))?;
+    let path = fs::canonicalize(path).map_err(|error| refuse(&error))?;
+    Ok((policy, text, Some(path)))
+}
+
+fn layers(args: &Args, flag: &str) -> Result<BTreeSet<Layer>, Failure> {
+    let known = || Layer::ALL.map(Layer::name).join(", ");
+    args.csv(flag)
+        .iter()
+        .map(|name| {
+            Layer::parse(name).ok_or_else(|| {
+                Failure::invalid(format!("unknown layer {name:?} for --{flag}"))
+                    .with_hint(format!("layers: {}", known()))
+            })
+        })
+        .collect()
+}
+
+/// `90s`, `1h30m`, `500ms`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, Failure> {
+    let refuse = || Failure::invalid(format!("invalid --timeout value {text:?} (expected e.g. 90s, 5m, 1h30m)"));
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| refuse())?;
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let part = match unit {
+            "ms" => Some(Duration::from_millis(number)),
+            "s" | "" => Some(Duration::from_secs(number)),
+            "m" => number.checked_mul(60).map(Duration::from_secs),
+            "h" => number.checked_mul(3600).map(Duration::from_secs),
+            _ => None,
+        };
+        total = part.and_then(|part| total.checked_add(part)).ok_or_else(refuse)?;
+        rest = after;
+    }
+    if total.is_zero() { Err(refuse()) } else { Ok(total) }
+}
+
+fn run_id(args: &Args, started_at: &Timestamp) -> Result<String, Failure> {
+    if let Some(id) = args.trimmed("run-id") {
+        return if is_plain_run_id(id) {
+            Ok(id.to_owned())
+        } else {
+            Err(Failure::invalid(format!("run id {id:?} is not made of letters, digits, `_` and `-`")))
+        };
+    }
+    let time: String = started_at.to_utc().to_string().chars().take(19).filter(char::is_ascii_digit).collect();
+    let mut random = [0u8; 4];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::new(Exit::Internal, format!("no random numbers: {error}")))?;
+    Ok(format!("run_{time}_{:08x}", u32::from_be_bytes(random)))
+}
+
+fn workspace(args: &Args) -> Result<PathBuf, Failure> {
+    let given = args.raw("workspace").filter(|path| !path.is_empty()).map_or(Path::new("."), Path::new);
+    let refuse = |error: std::io::Error| Failure::invalid(format!("workspace {}: {error}", given.display()));
+    let path = fs::canonicalize(given).map_err(refuse)?;
+    fs::read_dir(&path).map_err(refuse)?;
+    Ok(path)
+}
+
+/// `gait-out`, made if it is not there: what can't be written is found before the agent starts.
+fn out_folder(args: &Args) -> Result<PathBuf, Failure> {
+    let given = args.raw("out-dir").filter(|path| !path.is_empty()).map_or(Path::new("gait-out"), Path::new);
+    let refuse =
+        |error: &dyn std::fmt::Display| Failure::invalid(format!("output folder {}: {error}", given.display()));
+    file::create_folders(given).map_err(|error| refuse(&error))?;
+    let path = fs::canonicalize(given).map_err(|error| refuse(&error))?;
+    let probe = path.join(format!(".gait-{}", std::process::id()));
+    fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| refuse(&error))?;
+    Ok(path)
+}
+
+/// `$HOME/.gait`, made if it is not there.
+fn state() -> Result<PathBuf, Failure> {
+    let keys = local_key::folder()?;
+    let state = keys.parent().unwrap_or(&keys);
+    let refuse = |error: std::io::Error| Failure::invalid(format!("state folder {}: {error}", state.display()));
+    let mut builder = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
+    builder.create(state).map_err(refuse)?;
+    fs::canonicalize(state).map_err(refuse)
+}
+
+/// The signing key, where it is from, and the file that the agent must not read.
+fn key(args: &Args) -> Result<(PrivateKey, String, Vec<PathBuf>), Failure> {
+    match keys::signing_key(args)? {
+        None => Ok((local_key::load_or_make()?.0, "local".into(), Vec::new())),
+        Some(key) => match args.raw("private-key").filter(|path| !path.is_empty()) {
+            Some(path) => {
+                let path = fs::canonicalize(path).map_err(|error| Failure::invalid(format!("private key: {error}")))?;
+                Ok((key, "file".into(), vec![path]))
+            }
+            None => Ok((key, "env".into(), Vec::new())),
+        },
+    }
+}
+
+/// The user's name, or their number.
+fn user() -> String {
+    let named = ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
+    named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty()).unwrap_or_else(gait_guard::host::user_id)
+}
+
+/// For names of the embedded policy in messages and tests.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("1h30m", 5400), ("7", 7), ("1500ms", 1)] {
+            assert_eq!(duration(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in ["", "0s", "s", "1d", "-1s", "1.5s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_embedded_policy_is_a_policy() {
+        let (policy, text, path) = policy(&Args::default()).unwrap();
+        assert!(path.is_none() && !policy.rules().is_empty());
+        assert_eq!(Sha256Hex::of(&text), Sha256Hex::of(DEFAULT_POLICY.as_bytes()));
+    }
+}

@@ -1,0 +1,295 @@
+//! `gait exec` from a request to sealed evidence: probe, plan, session, launch, end.
+//!
+//! Everything that can be wrong is found before the agent starts; from then on every way out goes
+//! through the session, so that what was recorded is kept.
+
+mod plan;
+mod scratch;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gait_core::journal::EngineName;
+use gait_core::policy::compile::CompileError;
+use gait_core::policy::{Policy, PolicyError};
+use gait_core::signature::PrivateKey;
+use gait_core::time::Timestamp;
+use rustix::fd::AsFd;
+
+pub use plan::{Demands, PlanError};
+pub use scratch::{Scratch, ScratchError};
+
+use crate::host;
+use crate::intent::{ContextError, Translator};
+use crate::launch::minder::Cause;
+use crate::launch::watchdog::Wards;
+use crate::launch::{Command, CommandError, End, RunError, Status, Terms, run};
+use crate::layer::environment::scrub;
+use crate::layer::landlock::{LandlockError, domain};
+use crate::session::{
+    CaptureMode, Dirs, Enforcement, FinishError, Finished, Judge, Outcome, PolicyRules, Session, SessionConfig,
+    StartError,
+};
+use crate::sys::mount;
+
+/// All that `gait exec` was asked for.
+pub struct Request {
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// The policy as read: no variables expanded.
+    pub policy: Policy,
+    /// The text it was read from.
+    pub policy_source: Vec<u8>,
+    /// Its file, if it has one: the agent can't change it.
+    pub policy_path: Option<PathBuf>,
+    /// Absolute and resolved.
+    pub workspace: PathBuf,
+    /// `context.identity`.
+    pub identity: String,
+    /// `context.risk_class`.
+    pub risk_class: String,
+    /// Names the run.
+    pub run_id: String,
+    /// Where the runpack goes: absolute and resolved, exists.
+    pub out: PathBuf,
+    /// `$HOME`, resolved, if there is one.
+    pub home: Option<PathBuf>,
+    /// `$HOME/.gait`, resolved.
+    pub state: PathBuf,
+    /// Other files that are closed to the agent: the signing key.
+    pub closed: Vec<PathBuf>,
+    /// Whether arguments are recorded.
+    pub capture: CaptureMode,
+    /// Whether the policy is enforced.
+    pub enforcement: Enforcement,
+    /// Which layers must be, and need not be, in force.
+    pub demands: Demands,
+    /// How long the agent may run.
+    pub timeout: Option<Duration>,
+    /// What this process was started with.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Names that are passed on whatever they look like.
+    pub keep: Vec<OsString>,
+    /// Signs the evidence.
+    pub key: PrivateKey,
+    /// `local`, `file` or `env`.
+    pub key_source: String,
+    /// Goes into every record.
+    pub producer_version: String,
+    /// Now.
+    pub started_at: Timestamp,
+}
+
+/// Why there was no run, or why it has no runpack. No agent is left in any case.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The command can't be run.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The policy can't be used for this run.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The policy is too large.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The context can't be used.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The layers are not those asked for.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No private temporary folder.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// No Landlock ruleset.
+    #[error(transparent)]
+    Landlock(#[from] LandlockError),
+    /// The evidence can't be begun.
+    #[error("{}", chain(.0))]
+    Start(#[source] StartError),
+    /// The agent could not be started, or the guard failed while it ran. What was recorded is in the runpack named, if there is one.
+    #[error("{cause}")]
+    Run {
+        /// What happened.
+        cause: RunError,
+        /// The evidence so far.
+        sealed: Option<Box<Finished>>,
+    },
+    /// The evidence can't be ended.
+    #[error("{}; what was recorded is kept: `gait run seal {run_id}`", chain(.cause))]
+    Finish {
+        /// What happened.
+        #[source]
+        cause: FinishError,
+        /// Which run.
+        run_id: String,
+        /// How the agent had ended.
+        status: Status,
+    },
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A run that ended, with its evidence.
+#[derive(Debug)]
+pub struct Ran {
+    /// How the command ended.
+    pub end: End,
+    /// The evidence.
+    pub finished: Finished,
+    /// The layers that were in force, outermost first.
+    pub layers: Vec<String>,
+    /// Those that were missing, as permitted.
+    pub degraded: Vec<String>,
+    /// How many environment variables were withheld.
+    pub withheld: u32,
+    /// Runs of before that nobody sealed.
+    pub unsealed: Vec<String>,
+}
+
+/// Runs the request in the supervisor's process, which must have one thread.
+///
+/// # Errors
+/// Those of [`ExecError`].
+pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
+    let path = request.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+    // Before anything is made: a command that is not there needs no run.
+    Command::new(&request.command, [], path)?;
+    let report = host::probe();
+    let unsealed = crate::session::unsealed_runs(&request.state);
+
+    let scratch = Scratch::make(&request.workspace)?;
+    let (environment, withheld) = environment(&request, &scratch);
+    let passed = environment.len() as u32;
+    let command = Command::new(&request.command, environment, path)?;
+
+    let translator =
+        Translator::new(&request.identity, request.workspace.as_os_str().as_encoded_bytes(), &request.risk_class)?;
+    let variables = plan::variables(&request, scratch.path());
+    let effective = request.policy.expand(&variables)?;
+    let policy_yaml = effective.to_yaml().into_bytes();
+    let layers = request.demands.layers(&report, &effective)?;
+    let rules = PolicyRules::new(effective.clone(), translator.context().clone())?;
+
+    let landlock = if layers.has(host::Layer::Landlock) {
+        let everything: &[&[u8]] = &[b"/"];
+        let prefixes = rules.tables().exec_prefixes();
+        let simulated = request.enforcement == Enforcement::Simulate;
+        Some(domain(if simulated { everything } else { &prefixes })?)
+    } else {
+        None
+    };
+    let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
+
+    let facts =
+        plan::Facts { policy: &effective, variables: &variables, policy_yaml: &policy_yaml, passed, removed: withheld };
+    let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;
+    let self_test = plan::self_tests(&report);
+    let Request { enforcement, timeout, .. } = request;
+    let config = SessionConfig {
+        run_id: request.run_id.clone(),
+        producer_version: request.producer_version,
+        started_at: request.started_at,
+        translator,
+        rules: Box::new(rules),
+        policy_yaml,
+        command: request.command.iter().map(|arg| arg.as_encoded_bytes().to_vec()).collect(),
+        key: request.key,
+        key_source: request.key_source,
+        plan,
+        host: host::facts(),
+        self_test,
+        engine: EngineName::Notify,
+        enforcement,
+        capture: request.capture,
+        dirs: Dirs {
+            state: request.state,
+            out: request.out,
+            sealed: request.policy_path.into_iter().chain(std::env::current_exe()).collect(),
+            closed: request.closed,
+        },
+    };
+    let session = Arc::new(Session::start(config).map_err(ExecError::Start)?);
+    let spawned = |pid| session.spawned(pid);
+    let terms = Terms {
+        judge: Arc::clone(&session) as Arc<dyn Judge>,
+        landlock: landlock.as_ref().map(|domain| domain.ruleset.as_fd()),
+        noexec_root,
+        stop: session.stop_event(),
+        spawned: &spawned,
+        timeout,
+    };
+    let ended = run(&command, terms, wards);
+    let finished = finish(session, &ended, &request.run_id);
+    match (ended, finished) {
+        (Ok(end), Ok(finished)) => {
+            Ok(Ran { end, finished, layers: layers.names(), degraded: layers.degraded(), withheld, unsealed })
+        }
+        (Ok(_), Err(error)) => Err(error),
+        (Err(cause), finished) => Err(ExecError::Run { cause, sealed: finished.ok().map(Box::new) }),
+    }
+}
+
+/// What the agent gets of the environment, and how many variables it does not.
+fn environment(request: &Request, scratch: &Scratch) -> (Vec<(OsString, OsString)>, u32) {
+    let mut scrubbed = scrub(request.environment.iter().cloned(), &request.keep);
+    // Whatever a variable of these names pointed to, temporary files go where the policy lets them.
+    scrubbed.passed.retain(|(name, _)| !["TMPDIR", "TMP", "TEMP"].iter().any(|tmp| name == OsStr::new(tmp)));
+    scrubbed.passed.push(("TMPDIR".into(), scratch.path().into()));
+    (scrubbed.passed, scrubbed.removed.len() as u32)
+}
+
+fn finish(session: Arc<Session>, ended: &Result<End, RunError>, run_id: &str) -> Result<Finished, ExecError> {
+    let status = match ended {
+        Ok(end) => end.status,
+        Err(_) => {
+            session.stop(crate::session::Stop::GuardError);
+            Status::Signaled(libc::SIGKILL)
+        }
+    };
+    let outcome = match status {
+        Status::Exited(code) => Outcome::Exited(code as u8),
+        Status::Signaled(signal) => Outcome::Signalled(signal as u8),
+    };
+    let run_id = || run_id.to_owned();
+    let Some(session) = alone(session) else {
+        let cause = std::io::Error::other("a thread of the supervisor did not end");
+        return Err(ExecError::Run { cause: RunError::Start(cause), sealed: None });
+    };
+    session.finish(outcome).map_err(|cause| ExecError::Finish { cause, run_id: run_id(), status })
+}
+
+/// The session, once the threads of the supervisor have let go of it: they end with the tree.
+fn alone(mut session: Arc<Session>) -> Option<Session> {
+    let start = Instant::now();
+    loop {
+        match Arc::try_unwrap(session) {
+            Ok(session) => return Some(session),
+            Err(_) if start.elapsed() > Duration::from_secs(10) => return None,
+            Err(shared) => {
+                session = shared;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+impl Ran {
+    /// Whether the agent was ended because of `--timeout`.
+    pub fn timed_out(&self) -> bool {
+        self.end.cause == Cause::Timeout
+    }
+}

@@ -1,0 +1,241 @@
+//! Which layers are in force, and what the receipt says was decided before the start.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use gait_core::canonical::CanonicalError;
+use gait_core::digest::Sha256Hex;
+use gait_core::guarded::{
+    CommandPlan, EngineRejected, EnvironmentPlan, Plan, PlanContext, PolicyPlan, SeccompPlan, SelfTest,
+    Variables as PlanVariables,
+};
+use gait_core::name::name;
+use gait_core::policy::{Policy, Rule, Variables, Verdict};
+
+use super::Request;
+use crate::host::{Layer, Report, State};
+use crate::intent::{argv_digest, program};
+use crate::layer::landlock::Domain;
+use crate::layer::seccomp::{Class, program as filter, table::TABLE};
+use crate::session::{CaptureMode, PolicyRules};
+
+/// Version of the floor that is in force.
+const FLOOR: &str = "1";
+
+/// Which layers the user insists on, and which may be missing.
+#[derive(Clone, Debug, Default)]
+pub struct Demands {
+    /// `--require`.
+    pub required: BTreeSet<Layer>,
+    /// `--allow-degraded`.
+    pub dispensable: BTreeSet<Layer>,
+}
+
+/// Why no run is started with the layers of this host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A layer is missing that is needed, or was asked for.
+    #[error("the layer `{}` is not in force here: {why}", layer.name())]
+    Missing {
+        /// Which.
+        layer: Layer,
+        /// What its probe gave.
+        why: String,
+    },
+    /// The policy allows network that can't be judged.
+    #[error("the policy can allow network (rule `{rule}`), which can't be judged here: {why}")]
+    Network {
+        /// The first such rule.
+        rule: String,
+        /// What the probe gave.
+        why: String,
+    },
+    /// The plan can't be digested.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+}
+
+/// The layers of one run.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    present: BTreeSet<Layer>,
+    missing: BTreeSet<Layer>,
+    dispensable: BTreeSet<Layer>,
+}
+
+impl Layers {
+    /// Whether `layer` is in force.
+    pub fn has(&self, layer: Layer) -> bool {
+        self.present.contains(&layer)
+    }
+
+    /// Names of those in force, outermost first.
+    pub fn names(&self) -> Vec<String> {
+        Layer::ALL.iter().filter(|layer| self.has(**layer)).map(|layer| layer.name().to_owned()).collect()
+    }
+
+    /// Names of those that are missing as permitted.
+    pub fn degraded(&self) -> Vec<String> {
+        let is_missed = |layer: &&Layer| self.missing.contains(layer) && self.dispensable.contains(layer);
+        Layer::ALL.iter().filter(is_missed).map(|layer| layer.name().to_owned()).collect()
+    }
+}
+
+impl Demands {
+    /// The layers for a run under `policy` on the host of `report`.
+    ///
+    /// # Errors
+    /// [`PlanError`]: nothing may be started then.
+    pub fn layers(&self, report: &Report, policy: &Policy) -> Result<Layers, PlanError> {
+        let why = |layer| report.state(layer).map_or_else(|| "unknown".to_owned(), explain);
+        let missing: BTreeSet<Layer> = report.missing().collect();
+        for &layer in &missing {
+            let is_dispensable = self.dispensable.contains(&layer) && !self.required.contains(&layer);
+            if self.required.contains(&layer) || (is_vital(layer) && !(is_dispensable && can_be_missed(layer))) {
+                return Err(PlanError::Missing { layer, why: why(layer) });
+            }
+            if layer == Layer::Network
+                && !is_dispensable
+                && let Some(rule) = network_rule(policy)
+            {
+                return Err(PlanError::Network { rule, why: why(layer) });
+            }
+        }
+        let present = Layer::ALL.into_iter().filter(|layer| !missing.contains(layer)).collect();
+        Ok(Layers { present, missing, dispensable: self.dispensable.clone() })
+    }
+}
+
+/// Without these no run is started unless the user says so.
+fn is_vital(layer: Layer) -> bool {
+    !matches!(layer, Layer::Network | Layer::Noexec)
+}
+
+/// The vital layers that a user may do without.
+fn can_be_missed(layer: Layer) -> bool {
+    layer == Layer::Landlock
+}
+
+/// What a probe gave, in words.
+pub fn explain(state: &State) -> String {
+    match state {
+        State::Present { detail } => detail.clone(),
+        State::Absent { call, errno, remedy } => format!("{call}: {errno}; {remedy}"),
+        State::Broken { what } => format!("broken: {what}"),
+    }
+}
+
+/// A rule, or the default, that can let an address through.
+fn network_rule(policy: &Policy) -> Option<String> {
+    if policy.default_verdict() != Verdict::Block {
+        return Some("default_verdict".to_owned());
+    }
+    policy
+        .rules()
+        .iter()
+        .find(|rule| rule.effect != Verdict::Block && can_be_network(rule))
+        .map(|rule| rule.name.clone())
+}
+
+fn can_be_network(rule: &Rule) -> bool {
+    let open_to =
+        |list: &[String], is_net: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|word| is_net(word));
+    open_to(&rule.matcher.tool_names, &|tool| tool.starts_with("net."))
+        && open_to(&rule.matcher.endpoint_classes, &|class| class.starts_with("net."))
+        && open_to(&rule.matcher.target_kinds, &|kind| kind == "host")
+}
+
+/// The variables of this run.
+pub(super) fn variables(request: &Request, tmp: &Path) -> Variables {
+    let spell = |path: &Path| name(path.as_os_str().as_encoded_bytes());
+    Variables { workspace: spell(&request.workspace), home: request.home.as_deref().map(spell), tmp: Some(spell(tmp)) }
+}
+
+/// What else the plan is made of.
+pub(super) struct Facts<'a> {
+    pub policy: &'a Policy,
+    pub variables: &'a Variables,
+    pub policy_yaml: &'a [u8],
+    pub passed: u32,
+    pub removed: u32,
+}
+
+/// The plan, with its digest.
+pub(super) fn plan(
+    request: &Request,
+    layers: &Layers,
+    rules: &PolicyRules,
+    landlock: Option<&Domain>,
+    facts: &Facts<'_>,
+) -> Result<Plan, PlanError> {
+    let argv: Vec<Vec<u8>> = request.command.iter().map(|arg| arg.as_encoded_bytes().to_vec()).collect();
+    let sha = |bytes: &[u8]| Sha256Hex::of(bytes).to_string();
+    let raw = request.capture == CaptureMode::Raw;
+    let plan = Plan {
+        engine_requested: "auto".into(),
+        engine: "notify".into(),
+        engine_rejected: vec![EngineRejected {
+            engine: "lsm".into(),
+            stage: "load".into(),
+            errno: None,
+            reason: Some("not part of this version".into()),
+        }],
+        layers: layers.names(),
+        degraded: layers.degraded(),
+        allow_degraded: layers.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
+        landlock: landlock.map(|domain| domain.plan.clone()).unwrap_or_default(),
+        seccomp: SeccompPlan {
+            filter_digest: sha(&filter::bytes(&filter::filter())),
+            notified: filter::notified().len() as u32,
+            denied: TABLE.iter().filter(|call| call.class == Class::Deny).count() as u32,
+        },
+        policy: PolicyPlan {
+            digest: facts.policy.digest()?.to_string(),
+            file_sha256: sha(facts.policy_yaml),
+            source_sha256: sha(&request.policy_source),
+            tables_sha256: sha(&rules.tables().table_bytes()?),
+            extensions: facts.policy.extensions().into_iter().map(str::to_owned).collect(),
+        },
+        floor: FLOOR.into(),
+        capture_mode: if raw { "raw" } else { "reference" }.into(),
+        context: PlanContext {
+            identity: request.identity.clone(),
+            workspace: facts.variables.workspace.clone(),
+            risk_class: request.risk_class.clone(),
+        },
+        environment: EnvironmentPlan { passed: facts.passed, removed: facts.removed },
+        variables: PlanVariables {
+            workspace: facts.variables.workspace.clone(),
+            home: facts.variables.home.clone().unwrap_or_default(),
+            tmp: facts.variables.tmp.clone().unwrap_or_default(),
+        },
+        command: CommandPlan {
+            argc: argv.len() as u64,
+            argv_digest: argv_digest(&argv)?.to_string(),
+            program: program(&argv),
+            argv: raw.then(|| argv.iter().map(|arg| name(arg)).collect()),
+        },
+        ..Plan::default()
+    };
+    Ok(plan.seal()?)
+}
+
+/// What the probes gave, for the receipt.
+pub(super) fn self_tests(report: &Report) -> Vec<SelfTest> {
+    let fires = |layer| matches!(layer, Layer::Landlock | Layer::Seccomp | Layer::Notify);
+    report
+        .0
+        .iter()
+        .map(|(layer, state)| SelfTest {
+            layer: layer.name().into(),
+            result: match state {
+                State::Present { .. } if fires(*layer) => "fired",
+                State::Present { .. } => "passed",
+                _ => "skipped",
+            }
+            .into(),
+            detail: Some(explain(state)),
+        })
+        .collect()
+}
