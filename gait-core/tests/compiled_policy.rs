@@ -2,6 +2,8 @@
 //!
 //! `GAIT_PROPERTY_CASES` sets the number of policies; each is asked about 100 subjects.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

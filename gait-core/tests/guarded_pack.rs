@@ -1,5 +1,7 @@
 //! Packs of guarded runs, compared with those that the contract's own builder made.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
+
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 

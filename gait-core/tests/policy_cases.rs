@@ -1,6 +1,8 @@
 //! The policy cases of `tests/policy/cases`: a policy, an intent, and what another implementation made
 //! of them (recorded verdicts and digests) or what the contract says.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! Opens and mutations under the guard: a program sees what it would see without, and what is
 //! denied does not happen.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! What the probes say of this machine, and that they can tell.
-#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failure here fails the test")]
 
 use gait_guard::host::{Layer, probe};
 use libtest_mimic::{Arguments, Failed, Trial};

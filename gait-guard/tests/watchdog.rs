@@ -1,5 +1,5 @@
 //! Whoever of the guard is killed, nothing of the agent lives on.
-#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failure here fails the test")]
 
 use std::fs;
 use std::os::unix::process::CommandExt;

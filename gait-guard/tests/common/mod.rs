@@ -5,7 +5,13 @@
 //! assert_eq!(run.code, Some(0));
 //! ```
 //! The supervisor is this process, so every test of a binary shares one tree.
-#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses what it needs; a failure here fails the test")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test binary uses what it needs; a failure here fails the test"
+)]
 
 pub mod programs;
 
