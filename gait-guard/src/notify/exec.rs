@@ -177,6 +177,7 @@ fn judge(
     arguments: &[Vec<u8>],
     via: Option<Via>,
 ) -> Result<(), Stop> {
+    context.confirm(call)?;
     let action = Action::Exec { object: borrowed(&program.object), argv: arguments.to_vec(), via };
     match context.judge.judge(call.actor(), &action) {
         Ruling::Allow => Ok(()),

@@ -75,6 +75,7 @@ fn is_memory(name: &[u8]) -> bool {
 }
 
 fn permit(context: &Context, call: &Call, path: &[u8]) -> Result<(), Stop> {
+    context.confirm(call)?;
     let action = Action::Path { op: PathOp::Map, path: path.into(), via: Some(Via::Mmap) };
     match context.judge.judge(call.actor(), &action) {
         Ruling::Allow => Ok(()),

@@ -154,8 +154,10 @@ impl Shared {
                 return Worker::Free;
             }
         }
-        // An error means that the caller was killed meanwhile; then there is a death to wait for.
-        let _ = self.listener.send_continue(job.call.id);
+        if self.listener.send_continue(job.call.id).is_err() {
+            return self.let_go();
+        }
+        // It was held until now, so it is the one that called.
         loop {
             match self.wait() {
                 Ok(Waited::Stop(Stop::Exec { pid })) => return self.inspect(job, pid),
@@ -168,6 +170,23 @@ impl Shared {
                 }
                 Ok(Waited::Stop(Stop::Gone { .. } | Stop::Nobody)) => return Worker::Free,
                 // What can't be followed must not run: ending this thread kills it (EXITKILL).
+                Ok(Waited::HeldChild) | Err(_) => return Worker::Holds,
+            }
+        }
+    }
+
+    /// The caller was killed, and its number may even be another one's by now.
+    fn let_go(&self) -> Worker {
+        loop {
+            match self.wait() {
+                Ok(Waited::Stop(Stop::Exec { pid: tid } | Stop::Interrupted { tid })) => {
+                    let _ = ptrace::detach(tid);
+                    return Worker::Free;
+                }
+                Ok(Waited::Stop(Stop::Signal { tid, signal })) => {
+                    let _ = ptrace::resume(tid, signal);
+                }
+                Ok(Waited::Stop(Stop::Gone { .. } | Stop::Nobody)) => return Worker::Free,
                 Ok(Waited::HeldChild) | Err(_) => return Worker::Holds,
             }
         }

@@ -19,7 +19,7 @@ use self::name::Target;
 use self::socket::Socket;
 use super::agent::Stop;
 use super::{Call, Context, Reply};
-use crate::event::{Action, Actor, InetCall, SystemObject, UnixName, Why};
+use crate::event::{Action, InetCall, SystemObject, UnixName, Why};
 use crate::session::{Floor, Ruling};
 use crate::sys;
 
@@ -92,12 +92,12 @@ fn unreachable_socket(context: &Context, call: &Call) -> Result<(), Stop> {
         Address::Inet(address) => {
             let address = address::without_unspecified(domain, address, &[]);
             let action = Action::Inet { call: how, protocol: crate::event::Protocol::Other, address };
-            judge(context, call.actor(), &action)
+            judge(context, call, &action)
         }
         Address::UnixAbstract(name) => {
             let name = UnixName::Abstract(name.into());
             let action = Action::Unix { call: how, socket: crate::event::UnixType::Stream, name };
-            judge(context, call.actor(), &action)
+            judge(context, call, &action)
         }
         Address::Refused(errno) => Err(errno.into()),
         _ => Err(Stop::Unresolved(Why::Unreachable, Floor::Unreadable)),
@@ -114,8 +114,9 @@ fn copy_address(context: &Context, tid: i32, pointer: u64, length: i32) -> Resul
     Ok(bytes)
 }
 
-fn judge(context: &Context, actor: Actor, action: &Action<'_>) -> Result<(), Stop> {
-    match context.judge.judge(actor, action) {
+fn judge(context: &Context, call: &Call, action: &Action<'_>) -> Result<(), Stop> {
+    context.confirm(call)?;
+    match context.judge.judge(call.actor(), action) {
         Ruling::Allow => Ok(()),
         Ruling::Deny(errno) => Err(Stop::Errno(errno)),
     }

@@ -53,15 +53,15 @@ impl Target {
                     }
                 };
                 let action = Action::Inet { call: how, protocol: socket.internet_protocol(), address: found };
-                judge(context, call.actor(), &action)?;
+                judge(context, call, &action)?;
                 Ok(Self::of(address::encode(bytes, found)))
             }
             Address::UnixAbstract(name) => {
-                judge(context, call.actor(), &unix(how, socket, UnixName::Abstract(name.into())))?;
+                judge(context, call, &unix(how, socket, UnixName::Abstract(name.into())))?;
                 Ok(Self::of(bytes.to_vec()))
             }
             Address::UnixUnnamed => {
-                judge(context, call.actor(), &unix(how, socket, UnixName::Unnamed))?;
+                judge(context, call, &unix(how, socket, UnixName::Unnamed))?;
                 Ok(Self::of(bytes.to_vec()))
             }
             Address::UnixPath(path) => file(context, call, &path, how, socket),
@@ -83,7 +83,7 @@ fn file(context: &Context, call: &Call, path: &[u8], how: InetCall, socket: &Soc
     let agent = context.agent(call.tid);
     let handle = context.lookup(&agent, AT_FDCWD, path, Last::Follow)?;
     let name = context.name(&agent, &handle)?;
-    judge(context, call.actor(), &unix(how, socket, UnixName::Path(name.into())))?;
+    judge(context, call, &unix(how, socket, UnixName::Path(name.into())))?;
     let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     bytes.extend(format!("/proc/self/fd/{}\0", handle.as_fd().as_raw_fd()).into_bytes());
     Ok(Target { bytes, leads_nowhere: false, _file: Some(handle) })
@@ -95,7 +95,7 @@ fn file(context: &Context, call: &Call, path: &[u8], how: InetCall, socket: &Soc
 pub fn bind_path(context: &Context, call: &Call, socket: &Socket, bytes: &[u8], path: &[u8]) -> Result<Reply, Stop> {
     let agent = context.agent(call.tid);
     let (name, base) = context.new_entry(&agent, path)?;
-    judge(context, call.actor(), &unix(InetCall::Bind, socket, UnixName::Path(name.into())))?;
+    judge(context, call, &unix(InetCall::Bind, socket, UnixName::Path(name.into())))?;
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(agent.status()?.umask));
     // Where the thread can't have a working directory of its own it must not stay there.
     let back =
