@@ -1,4 +1,5 @@
 //! Memory that becomes executable.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 mod common;
 

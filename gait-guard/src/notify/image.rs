@@ -123,10 +123,10 @@ impl Image {
         if !self.is(&started, pid) && !judge_again(judge, actor, &started, pid) {
             return Verdict::Dies;
         }
-        if let Some(loader) = &started.loader {
-            if !allows(judge, actor, &loader.object, &started.arguments, Some(Via::Interpreter)) {
-                return Verdict::Dies;
-            }
+        if let Some(loader) = &started.loader
+            && !allows(judge, actor, &loader.object, &started.arguments, Some(Via::Interpreter))
+        {
+            return Verdict::Dies;
         }
         judge.executed(actor, started.program.name(), &started.arguments);
         Verdict::Runs

@@ -230,10 +230,10 @@ impl Shared {
 
     /// Looks first, so that the death of a child of this process is left to whoever waits for it.
     fn wait(&self) -> Result<Waited, Errno> {
-        if let Stop::Gone { tid } = ptrace::wait(Reap::No)? {
-            if is_own_child(tid) {
-                return Ok(Waited::HeldChild);
-            }
+        if let Stop::Gone { tid } = ptrace::wait(Reap::No)?
+            && is_own_child(tid)
+        {
+            return Ok(Waited::HeldChild);
         }
         ptrace::wait(Reap::Yes).map(Waited::Stop)
     }

@@ -15,8 +15,8 @@ pub fn program(name: &str) -> PathBuf {
         // Beside it first: another test binary may be running the old one.
         let fresh = target.with_extension(std::process::id().to_string());
         let built = Command::new("cc").args(["-O1", "-w", "-o"]).arg(&fresh).arg(&source).arg("-lpthread").status();
-        assert!(built.expect("a C compiler").success(), "{name}.c does not compile");
-        std::fs::rename(&fresh, &target).expect("renamed");
+        assert!(built.unwrap().success(), "{name}.c does not compile");
+        std::fs::rename(&fresh, &target).unwrap();
     }
     target
 }
@@ -27,8 +27,8 @@ pub fn tiny(target: &Path, code: u8) {
         "__attribute__((noreturn)) void _start(void) {{ __asm__ volatile(\"syscall\" :: \"a\"(60), \"D\"({code})); __builtin_unreachable(); }}"
     );
     let file = target.with_extension("c");
-    std::fs::write(&file, source).expect("written");
+    std::fs::write(&file, source).unwrap();
     let built = Command::new("cc").args(["-O1", "-w", "-nostdlib", "-static", "-o"]).arg(target).arg(&file).status();
-    assert!(built.expect("a C compiler").success());
-    std::fs::remove_file(file).expect("removed");
+    assert!(built.unwrap().success());
+    std::fs::remove_file(file).unwrap();
 }
