@@ -61,6 +61,8 @@ fn example(line: &str) -> Example {
     let [verdict, tool, operation, value, rule] = fields[..] else { panic!("five fields: {line}") };
     let value = value.trim_matches('"');
     let (target_kind, class) = match tool {
+        "fs.read" if value.starts_with("unresolved:") => (TargetKind::Other, EndpointClass::FsRead),
+        "fs.write" if value.starts_with("unresolved:") => (TargetKind::Other, EndpointClass::FsWrite),
         "fs.read" | "fs.list" => (TargetKind::Path, EndpointClass::FsRead),
         "fs.write" => (TargetKind::Path, EndpointClass::FsWrite),
         "fs.delete" => (TargetKind::Path, EndpointClass::FsDelete),
