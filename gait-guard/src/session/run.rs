@@ -10,8 +10,8 @@ use gait_core::canonical::CanonicalError;
 use gait_core::guarded::{GUARD_SCHEMA, Receipt, RunState, Signing};
 use gait_core::intent::Intent;
 use gait_core::journal::{
-    Body, Close, CloseReason, Decided, DecisionLine, Define, Disagreement, EngineName, Exec, Exit, JOURNAL_SCHEMA,
-    Lost, LostOutcome, Open, WriteError, Writer,
+    Body, Close, CloseReason, Decided, DecisionLine, Define, Disagreement, Enforced, EngineName, Exec, Exit,
+    JOURNAL_SCHEMA, Lost, LostOutcome, Open, WriteError, Writer,
 };
 use gait_core::name::name;
 use rustix::event::EventfdFlags;
@@ -188,6 +188,19 @@ impl Judge for Session {
             Ruling::Deny(errno) => errno,
             // A floor denial is never defined as anything else.
             Ruling::Allow => Errno::PERM,
+        }
+    }
+
+    fn foresee(&self, action: &Action<'_>) -> Ruling {
+        let shared = &self.shared;
+        if let Some(floor) = shared.paths.judge(action) {
+            return Ruling::Deny(floor.errno(action));
+        }
+        let denied = Enforced::of(shared.rules.compiled(action)) == Enforced::Deny;
+        if denied && shared.enforcement == Enforcement::Enforce {
+            Ruling::Deny(decide::policy_errno(action))
+        } else {
+            Ruling::Allow
         }
     }
 

@@ -144,6 +144,23 @@ fn the_decision_is_in_the_journal_before_the_answer() {
 }
 
 #[test]
+fn what_is_foreseen_is_what_would_be_decided_and_leaves_no_record() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let journal = home.path().join(".gait/runs/run_x/decisions/000001.jsonl");
+    let key = home.path().join(".gait/keys/key");
+    let before = std::fs::read(&journal).unwrap();
+    for path in ["/work/a", "/work/secret", "/work/ask", key.to_str().unwrap()] {
+        let foreseen = session.foresee(&read(path));
+        assert_eq!(std::fs::read(&journal).unwrap(), before);
+        assert_eq!(foreseen == Ruling::Allow, path == "/work/a", "{path}");
+    }
+    for path in ["/work/a", "/work/secret", "/work/ask", key.to_str().unwrap()] {
+        assert_eq!(session.foresee(&read(path)), session.judge(me(), &read(path)), "{path}");
+    }
+}
+
+#[test]
 fn a_line_is_attested_within_about_a_second() {
     let home = tempfile::tempdir().unwrap();
     let session = Session::start(config(home.path(), "run_x")).unwrap();
