@@ -7,6 +7,7 @@ mod eventlog;
 mod exit;
 mod failure;
 mod flags;
+mod guarded;
 mod help;
 mod keys;
 mod local_key;

@@ -5,9 +5,13 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use gait_core::guarded::trust::{Keys, Trust, trust};
+use gait_core::guarded::verify::{Kind, check, embedded_key, kind};
 use gait_core::guarded::{PackSource, Receipt, write_guarded_pack};
-use gait_core::journal::Checker;
+use gait_core::journal::{Checker, Segments, Writer};
 use gait_core::runpack::container::Container;
+use gait_core::runpack::manifest::signable_digest;
+use gait_core::runpack::verify::integrity;
 use gait_core::signature::PrivateKey;
 
 fn data(name: &str) -> PathBuf {
@@ -80,4 +84,143 @@ fn all_members_of_a_complete_run_are_those_of_the_contract_but_for_its_end_by_th
 fn the_same_run_gives_the_same_bytes() {
     let pack = std::fs::read(data("complete.zip")).unwrap();
     assert!(repack(&pack) == repack(&pack));
+}
+
+/// Everything `verify` finds, with the pack's own key.
+fn findings(pack: &[u8]) -> Vec<String> {
+    let Ok(mut container) = Container::open(Cursor::new(pack)) else { return vec!["not a container".into()] };
+    let integrity = match integrity(&mut container) {
+        Ok(integrity) => integrity,
+        Err(error) => return vec![error.to_string()],
+    };
+    if kind(&mut container, &integrity) != Kind::Guarded {
+        return vec!["not a guarded pack".into()];
+    }
+    let report = check(&mut container, &integrity);
+    let embedded = embedded_key(&mut container);
+    let signable = signable_digest(&integrity.raw_manifest).unwrap();
+    let keys = Keys { pinned: None, local: None, embedded: embedded.as_ref() };
+    let (trusted, _) = trust(&integrity.manifest.signatures, &signable, keys);
+    let mut found = report.errors;
+    if trusted != Trust::SelfAttested {
+        found.push(format!("trust: {}", trusted.word()));
+    }
+    found
+}
+
+#[test]
+fn the_packs_of_the_contract_are_accepted() {
+    for name in ["complete.zip", "again.zip", "changed.zip", "sealed.zip"] {
+        assert_eq!(findings(&std::fs::read(data(name)).unwrap()), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn the_packs_that_we_write_are_accepted() {
+    let pack = std::fs::read(data("complete.zip")).unwrap();
+    assert_eq!(findings(&repack(&pack)), Vec::<String>::new());
+}
+
+#[test]
+fn no_forgery_of_the_contract_is_accepted() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(data("")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        // A thief's own key shows only when another one is pinned.
+        if !name.starts_with("forged-") || name == "forged-signed-anew-by-a-thief-pinned-key.zip" {
+            continue;
+        }
+        count += 1;
+        assert!(!findings(&std::fs::read(&path).unwrap()).is_empty(), "{name}");
+    }
+    assert_eq!(count, 21);
+}
+
+/// The first bytes of the compressed content of each member, as ranges.
+fn compressed(pack: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while pack[at..].starts_with(b"PK\x03\x04") {
+        let number = |at: usize| usize::from(u16::from_le_bytes([pack[at], pack[at + 1]]));
+        let start = at + 30 + number(at + 26) + number(at + 28);
+        let end = start + pack[start..].windows(4).position(|w| w == b"PK\x07\x08").unwrap();
+        ranges.push(start..end);
+        at = end + 16;
+    }
+    ranges
+}
+
+#[derive(Default)]
+struct Memory(Vec<u8>);
+
+impl Segments for Memory {
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn cut(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn key() -> PrivateKey {
+    PrivateKey::from_base64(std::fs::read_to_string(data("test.key")).unwrap().trim()).unwrap()
+}
+
+/// The first four lines of the torn journal (open, fork, define, decision), sealed.
+fn small_pack() -> Vec<u8> {
+    let torn = std::fs::read(data("torn/decisions/000001.jsonl")).unwrap();
+    let lines: Vec<&[u8]> = torn.split_inclusive(|b| *b == b'\n').take(4).collect();
+    let mut checker = Checker::new();
+    for line in &lines {
+        checker.line(line).unwrap();
+    }
+    let (ledger, chain, _) = checker.unfinished().unwrap();
+    let writer = Writer::resume(Memory(lines.concat()), key(), ledger.open(), chain, 0, ledger.last_t());
+    let journal = writer.seal(0, "2026-03-07T23:00:07Z".into()).unwrap().segments.0;
+    pack_of(&journal, "torn/guard.json", "torn/policy.yaml")
+}
+
+fn pack_of(journal: &[u8], guard: &str, policy: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let segment = folder.path().join("000001.jsonl");
+    std::fs::write(&segment, journal).unwrap();
+    let mut checker = Checker::new();
+    checker.segment(&mut &*journal).unwrap();
+    let (ledger, chain) = checker.finish().unwrap();
+    let initial: Receipt = serde_json::from_slice(&std::fs::read(data(guard)).unwrap()).unwrap();
+    let policy_yaml = std::fs::read(data(policy)).unwrap();
+    let source = PackSource {
+        ledger: &ledger,
+        chain: &chain,
+        segments: &[segment],
+        initial: &initial,
+        policy_yaml: &policy_yaml,
+        key: &key(),
+    };
+    let mut out = Vec::new();
+    write_guarded_pack(&mut out, &source).unwrap();
+    out
+}
+
+#[test]
+fn a_change_of_any_byte_of_a_pack_is_found() {
+    let pack = small_pack();
+    assert_eq!(findings(&pack), Vec::<String>::new());
+    let content = compressed(&pack);
+    let whole = members(&pack);
+    let mut same_content = 0;
+    for at in 0..pack.len() {
+        let mut changed = pack.clone();
+        changed[at] ^= 1;
+        if findings(&changed).is_empty() {
+            // The contract's one exception: another deflate token for the very same content.
+            assert!(content.iter().any(|range| range.contains(&at)), "byte {at}");
+            assert!(members(&changed) == whole, "byte {at}");
+            same_content += 1;
+        }
+    }
+    assert!(same_content <= 1 + pack.len() / 1000, "{same_content} of {}", pack.len());
 }

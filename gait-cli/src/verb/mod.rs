@@ -21,9 +21,12 @@ mod run_replay;
 mod scout_diff;
 mod scout_signal;
 mod scout_snapshot;
+mod run_seal;
 mod trace_verify;
 mod verify;
 mod verify_chain;
+
+pub use verify::{Completeness, Demand};
 
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, Order};
@@ -41,6 +44,7 @@ static VERBS: &[&Verb] = &[
     &run_diff::VERB,
     &run_receipt::VERB,
     &run_reduce::VERB,
+    &run_seal::VERB,
     &migrate::VERB,
     &regress_init::VERB,
     &regress_run::VERB,

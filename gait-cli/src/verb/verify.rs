@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
 use crate::render::Outcome;
-use crate::{keys, locate};
+use crate::{guarded, keys, local_key, locate};
 use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::runpack::open::open_file;
@@ -20,7 +20,7 @@ pub static VERB: Verb = Verb {
     label: "verify",
     explain: "Verify runpack integrity offline: file hashes, manifest digest, and optional signatures.",
     positionals: "<run_id|path>",
-    flags: &[JSON, PROFILE, REQUIRE_SIGNATURE, VERIFY_KEYS[0], VERIFY_KEYS[1], VERIFY_KEYS[2], VERIFY_KEYS[3]],
+    flags: &[JSON, PROFILE, REQUIRE_SIGNATURE, REQUIRE_COMPLETE, VERIFY_KEYS[0], VERIFY_KEYS[1], VERIFY_KEYS[2], VERIFY_KEYS[3]],
     order: Order::Interspersed,
     help: Help::Page,
     notes: &["exit codes: 0 ok, 2 not ok, 6 the file can't be checked"],
@@ -31,17 +31,35 @@ pub const PROFILE: Flag =
     Flag::value("profile", "standard|strict", "strict: a signature must hold, a key must be given");
 pub const REQUIRE_SIGNATURE: Flag = Flag::switch("require-signature", "not ok without a signature that holds");
 
+pub const REQUIRE_COMPLETE: Flag =
+    Flag::switch("require-complete", "not ok unless the record of a guarded run is complete").hidden();
+
 /// What is asked of a runpack.
 #[derive(Debug)]
 pub struct Demand {
     pub need: SignatureNeed,
+    /// From a flag: then no other counts.
     pub key: Option<PublicKey>,
+    /// This machine's own.
+    pub local: Option<PublicKey>,
+    pub completeness: Completeness,
+}
+
+/// What is asked of a guarded run beyond being what its guard wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// Nothing.
+    Any,
+    /// That its record is complete.
+    Complete,
+    /// That, its receipt, and somebody who vouches for it.
+    Strict,
 }
 
 impl Demand {
     /// Nothing but integrity.
     pub fn integrity() -> Self {
-        Demand { need: SignatureNeed::Optional, key: None }
+        Demand { need: SignatureNeed::Optional, key: None, local: None, completeness: Completeness::Any }
     }
 
     /// What the flags of `verify` ask for.
@@ -59,7 +77,12 @@ impl Demand {
                 )));
             }
         };
-        if strict && !keys::names_a_key(args) {
+        let key = keys::verify_key(args)?;
+        let local = match &key {
+            Some(_) => None,
+            None => local_key::load()?.map(|key| key.public()),
+        };
+        if strict && !keys::names_a_key(args) && local.is_none() {
             return Err(Failure::invalid(
                 "strict verify profile requires --public-key/--public-key-env or private key source",
             ));
@@ -68,7 +91,12 @@ impl Demand {
             true => SignatureNeed::Required,
             false => SignatureNeed::Optional,
         };
-        Ok(Demand { need, key: keys::verify_key(args)? })
+        let completeness = match (strict, args.is_on("require-complete")) {
+            (true, _) => Completeness::Strict,
+            (false, true) => Completeness::Complete,
+            (false, false) => Completeness::Any,
+        };
+        Ok(Demand { need, key, local, completeness })
     }
 }
 
@@ -164,8 +192,12 @@ pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
     if demand.need == SignatureNeed::Required && signatures.status == SignatureStatus::Missing {
         signatures.errors = vec!["manifest has no signatures".into()];
     }
+    let guarded = guarded::judge(&mut container, &found, demand).map_err(Failure::invalid)?;
+    if let Some(report) = guarded.signatures {
+        signatures = report;
+    }
     Ok(Verdict {
-        ok: found.holds() && demand.need.is_met_by(signatures.status),
+        ok: found.holds() && guarded.ok && demand.need.is_met_by(signatures.status),
         path: path.display().to_string(),
         files_checked: found.manifest.files.len(),
         run_id: found.manifest.run_id,
@@ -177,7 +209,7 @@ pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
         signature_errors: signatures.errors,
         signatures_total: signatures.total,
         signatures_valid: signatures.valid,
-        more: Map::new(),
-        more_lines: Vec::new(),
+        more: guarded.members,
+        more_lines: guarded.lines,
     })
 }

@@ -4,6 +4,8 @@
 mod derive;
 mod pack;
 mod receipt;
+pub mod trust;
+pub mod verify;
 
 pub use derive::{Derivation, Records};
 pub use pack::{GuardedPackError, PackSource, Packed, write_guarded_pack};
@@ -15,3 +17,6 @@ pub use receipt::{
 
 /// `env.runtime` of a guarded run.
 pub const RUNTIME: &str = "gait-exec";
+
+/// Name of the receipt.
+pub const GUARD: &str = "guard.json";

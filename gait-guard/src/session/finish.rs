@@ -151,6 +151,11 @@ impl RecordedRun {
         Ok(packed)
     }
 
+    /// Last line that the guard itself attested, and the number of lines after it.
+    pub(super) fn attested(&self) -> Result<(u64, u64), CanonicalError> {
+        Ok(Derivation::new(&self.ledger, &self.chain)?.attested())
+    }
+
     /// What happened.
     pub(super) fn summary(&self, receipt: &Receipt) -> Result<Summary, FinishError> {
         let derivation = Derivation::new(&self.ledger, &self.chain)?;

@@ -9,6 +9,7 @@ mod known;
 mod process;
 mod rules;
 mod run;
+mod seal;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ pub use floor::GuardedPaths;
 pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
 pub use rules::PolicyRules;
 pub use run::Session;
+pub use seal::{SealError, Sealed, seal};
 
 use rustix::io::Errno;
 
