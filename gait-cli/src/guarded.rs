@@ -34,8 +34,7 @@ pub fn judge<R: Read + Seek>(
         Kind::Guarded => {
             let report = check(container, integrity);
             let embedded = embedded_key(container);
-            let keys =
-                Keys { pinned: demand.key.as_ref(), local: demand.local.as_ref(), embedded: embedded.as_ref() };
+            let keys = Keys { pinned: demand.key.as_ref(), local: demand.local.as_ref(), embedded: embedded.as_ref() };
             let (trust, signatures) =
                 trust(&integrity.manifest.signatures, &signable_digest(&integrity.raw_manifest)?, keys);
             let key_id = embedded.map(|key| key.id().to_string()).unwrap_or_default();

@@ -20,7 +20,16 @@ pub static VERB: Verb = Verb {
     label: "verify",
     explain: "Verify runpack integrity offline: file hashes, manifest digest, and optional signatures.",
     positionals: "<run_id|path>",
-    flags: &[JSON, PROFILE, REQUIRE_SIGNATURE, REQUIRE_COMPLETE, VERIFY_KEYS[0], VERIFY_KEYS[1], VERIFY_KEYS[2], VERIFY_KEYS[3]],
+    flags: &[
+        JSON,
+        PROFILE,
+        REQUIRE_SIGNATURE,
+        REQUIRE_COMPLETE,
+        VERIFY_KEYS[0],
+        VERIFY_KEYS[1],
+        VERIFY_KEYS[2],
+        VERIFY_KEYS[3],
+    ],
     order: Order::Interspersed,
     help: Help::Page,
     notes: &["exit codes: 0 ok, 2 not ok, 6 the file can't be checked"],
@@ -60,6 +69,11 @@ impl Demand {
     /// Nothing but integrity.
     pub fn integrity() -> Self {
         Demand { need: SignatureNeed::Optional, key: None, local: None, completeness: Completeness::Any }
+    }
+
+    /// A signature by this key, which must hold.
+    pub fn pinned(key: PublicKey) -> Self {
+        Demand { need: SignatureNeed::Required, key: Some(key), local: None, completeness: Completeness::Any }
     }
 
     /// What the flags of `verify` ask for.

@@ -1,5 +1,6 @@
 //! The end of a run: close the journal, derive the runpack from it, put it in place.
 
+use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -115,11 +116,19 @@ pub(super) struct RecordedRun {
 
 /// Reads the journal of a run's folder from its start: what is packed is what is on the disk.
 pub(super) fn read_run(folder: &RunFolder) -> Result<RecordedRun, FinishError> {
-    let mut checker = Checker::new();
     let mut segments = Vec::new();
-    while let Some(file) = folder.segment(segments.len() as u64 + 1)? {
-        checker.segment(&mut BufReader::with_capacity(1 << 16, file))?;
+    while folder.segment(segments.len() as u64 + 1)?.is_some() {
         segments.push(folder.segment_path(segments.len() as u64 + 1));
+    }
+    read_segments(segments)
+}
+
+/// Reads the journal whose segments these are.
+pub(super) fn read_segments(segments: Vec<PathBuf>) -> Result<RecordedRun, FinishError> {
+    let mut checker = Checker::new();
+    for path in &segments {
+        let file = File::open(path).map_err(PathError::of("open", path))?;
+        checker.segment(&mut BufReader::with_capacity(1 << 16, file))?;
     }
     let (ledger, chain) = checker.finish()?;
     Ok(RecordedRun { segments, ledger, chain })

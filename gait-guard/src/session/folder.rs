@@ -231,15 +231,15 @@ impl SegmentFiles {
         Ok(Self { folder, number: 1, current, length: 0, reserve: Some(reserve), unsynced: Vec::new() })
     }
 
-    /// Goes on with segment `number`, cut to `length` bytes: what a killed guard had left.
+    /// Goes on in a copy at `to` of the first `length` bytes of segment `number`: what a killed guard had
+    /// left stays as it is.
     ///
     /// # Errors
-    /// The segment can't be opened or cut.
-    pub fn resume(folder: &RunFolder, number: u64, length: u64) -> io::Result<Self> {
-        let path = segment_path(&folder.path, number);
-        let flags = OFlags::NOFOLLOW.bits().cast_signed();
-        let current = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
-        current.set_len(length)?;
+    /// The copy can't be made.
+    pub fn copied(folder: &RunFolder, number: u64, length: u64, to: &Path) -> io::Result<Self> {
+        let source = open_file(&segment_path(&folder.path, number))?;
+        let mut current = create_file(to)?;
+        io::copy(&mut source.take(length), &mut current)?;
         let folder = folder.path.clone();
         Ok(Self { folder, number, current, length, reserve: None, unsynced: Vec::new() })
     }

@@ -8,7 +8,7 @@ use gait_core::journal::{Checker, JournalError, LINE_LIMIT, Writer};
 use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 
-use super::finish::{FinishError, RecordedRun, read_run};
+use super::finish::{FinishError, RecordedRun, read_segments};
 use super::folder::{FolderError, RunFolder, SegmentFiles};
 
 /// Longest `guard.json` and `policy.yaml`.
@@ -63,7 +63,8 @@ pub enum SealError {
     Io(#[from] std::io::Error),
 }
 
-/// Seals the run in `folder` with `key` and writes its pack to `out`. The folder is left in place.
+/// Seals the run in `folder` with `key` and writes its pack to `out`. The folder stays as it is: the end of
+/// the journal goes into a copy of its last segment.
 ///
 /// The same folder, key and time give the same pack. A journal that has its end already, because only the
 /// pack is missing, is packed as it is.
@@ -80,20 +81,33 @@ pub fn seal(folder: &Path, key: PrivateKey, sealed_at: Timestamp, out: &Path) ->
         return Err(SealError::Receipt);
     }
     check_key(&ledger.open().key_id, &key)?;
+    gait_core::file::create_folders(out).map_err(FinishError::from)?;
+    let bundle = out.join(format!("runpack_{}.zip", receipt.run_id));
+    let copy = Scratch(out.join(format!(".seal_{}.{}", receipt.run_id, std::process::id())));
+    let mut segments: Vec<PathBuf> = (1..=read.segments).map(|number| folder.segment_path(number)).collect();
     let key = if ended {
         key
     } else {
-        let files = SegmentFiles::resume(&folder, read.segments, read.length)?;
+        let files = SegmentFiles::copied(&folder, read.segments, read.length, &copy.0)?;
+        segments.pop();
+        segments.push(copy.0.clone());
         let writer = Writer::resume(files, key, ledger.open(), chain, read.length, ledger.last_t());
-        let mut ended = writer.seal(read.torn, sealed_at.to_string()).map_err(FinishError::from)?;
-        ended.segments.sync()?;
-        ended.key
+        writer.seal(read.torn, sealed_at.to_string()).map_err(FinishError::from)?.key
     };
-    let run = read_run(&folder)?;
-    let bundle = out.join(format!("runpack_{}.zip", receipt.run_id));
+    let run = read_segments(segments)?;
     let complete = pack(&run, &receipt, &policy, &key, &bundle)?;
     let (attested, unattested) = run.attested().map_err(FinishError::from)?;
     Ok(Sealed { run_id: receipt.run_id, bundle, complete, attested, unattested, torn_bytes: read.torn })
+}
+
+/// A file that is gone when its name is dropped.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn pack(

@@ -294,3 +294,60 @@ rules:
     }
     assert_eq!(session.stopped(), None);
 }
+
+/// A folder as a killed guard leaves it.
+fn killed(home: &Path) -> std::path::PathBuf {
+    let session = Session::start(config(home, "run_x")).unwrap();
+    for path in ["/work/a", "/work/secret", "/work/b"] {
+        session.judge(me(), &read(path));
+    }
+    let left = home.join("left");
+    std::fs::create_dir_all(left.join("decisions")).unwrap();
+    for name in ["guard.json", "policy.yaml", "decisions/000001.jsonl"] {
+        std::fs::copy(home.join(".gait/runs/run_x").join(name), left.join(name)).unwrap();
+    }
+    left
+}
+
+fn sealed_at() -> Timestamp {
+    Timestamp::parse("2026-03-07T23:00:07Z").unwrap()
+}
+
+#[test]
+fn a_killed_run_can_be_sealed_however_it_was_cut_off() {
+    let home = tempfile::tempdir().unwrap();
+    let left = killed(home.path());
+    let journal = left.join("decisions/000001.jsonl");
+    let whole = std::fs::read(&journal).unwrap();
+    let first = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
+    let out = home.path().join("out");
+    for length in (first..=whole.len()).step_by(37).chain([whole.len()]) {
+        std::fs::write(&journal, &whole[..length]).unwrap();
+        let sealed = seal(&left, PrivateKey::from_seed([9; 32]), sealed_at(), &out).unwrap();
+        let torn = whole[..length].iter().rev().take_while(|b| **b != b'\n').count() as u64;
+        assert_eq!((sealed.complete, sealed.attested, sealed.torn_bytes), (false, 0, torn));
+        let bundle = std::fs::read(&sealed.bundle).unwrap();
+        let mut container = Container::open(Cursor::new(bundle.clone())).unwrap();
+        let integrity = gait_core::runpack::verify::integrity(&mut container).unwrap();
+        let report = gait_core::guarded::verify::check(&mut container, &integrity);
+        assert_eq!(report.errors, Vec::<String>::new(), "{length} bytes");
+        seal(&left, PrivateKey::from_seed([9; 32]), sealed_at(), &out).unwrap();
+        assert!(std::fs::read(&sealed.bundle).unwrap() == bundle, "sealing again gives the same pack");
+        assert_eq!(std::fs::read(&journal).unwrap(), &whole[..length]);
+    }
+}
+
+#[test]
+fn a_run_is_not_sealed_while_it_goes_on_nor_with_another_key() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_y")).unwrap();
+    let folder = home.path().join(".gait/runs/run_y");
+    let out = home.path().join("out");
+    let mine = || PrivateKey::from_seed([9; 32]);
+    assert!(matches!(seal(&folder, mine(), sealed_at(), &out), Err(SealError::Folder(FolderError::Locked { .. }))));
+    drop(session);
+    let other = PrivateKey::from_seed([8; 32]);
+    assert!(matches!(seal(&folder, other, sealed_at(), &out), Err(SealError::OtherKey { .. })));
+    assert!(!out.exists());
+    seal(&folder, mine(), sealed_at(), &out).unwrap();
+}

@@ -13,7 +13,6 @@ use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
 use crate::render::{Form, Outcome};
 use crate::verb::verify;
 use gait_core::runpack::manifest::SignatureStatus;
-use gait_core::runpack::verify::SignatureNeed;
 use gait_core::signature::PublicKey;
 use gait_guard::launch::watchdog::{WatchError, watch};
 use report::Report;
@@ -91,7 +90,7 @@ fn attempt(call: &Call) -> Result<Report, Failure> {
 
 /// Whether the runpack holds, as `gait verify` with the run's key would say.
 fn verified(bundle: &Path, key: PublicKey) -> Result<SignatureStatus, String> {
-    let demand = verify::Demand { need: SignatureNeed::Required, key: Some(key) };
+    let demand = verify::Demand::pinned(key);
     match verify::verify(bundle, &demand) {
         Ok(verdict) if verdict.ok => Ok(verdict.signature_status),
         Ok(verdict) => Err(verdict.lines().join("; ")),
