@@ -10,7 +10,7 @@ use gait_core::guarded::{
     Variables as PlanVariables,
 };
 use gait_core::name::name;
-use gait_core::policy::{Policy, Rule, Variables, Verdict};
+use gait_core::policy::{Match, Policy, Rule, Variables, Verdict};
 
 use super::Request;
 use crate::host::{Layer, Report, State};
@@ -126,24 +126,40 @@ pub fn explain(state: &State) -> String {
     }
 }
 
-/// A rule, or the default, that can let an address through.
+/// A rule, or the default, that can let an address through. Rules are tried in order, so what blocks all addresses of a
+/// class hides what comes after it.
 fn network_rule(policy: &Policy) -> Option<String> {
-    if policy.default_verdict() != Verdict::Block {
-        return Some("default_verdict".to_owned());
+    let mut open: Vec<&str> = vec!["net.http", "net.dns"];
+    for rule in policy.rules() {
+        let reached = open.iter().any(|class| can_be_network(rule, class));
+        if reached && rule.effect != Verdict::Block {
+            return Some(rule.name.clone());
+        }
+        open.retain(|class| !(rule.effect == Verdict::Block && is_whole_class(rule, class)));
     }
-    policy
-        .rules()
-        .iter()
-        .find(|rule| rule.effect != Verdict::Block && can_be_network(rule))
-        .map(|rule| rule.name.clone())
+    (!open.is_empty() && policy.default_verdict() != Verdict::Block).then(|| "default_verdict".to_owned())
 }
 
-fn can_be_network(rule: &Rule) -> bool {
-    let open_to =
-        |list: &[String], is_net: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|word| is_net(word));
-    open_to(&rule.matcher.tool_names, &|tool| tool.starts_with("net."))
-        && open_to(&rule.matcher.endpoint_classes, &|class| class.starts_with("net."))
-        && open_to(&rule.matcher.target_kinds, &|kind| kind == "host")
+fn can_be_network(rule: &Rule, class: &str) -> bool {
+    let has = |list: &[String], fits: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|word| fits(word));
+    has(&rule.matcher.tool_names, &|tool| tool.starts_with("net.") && tool != "net.unix")
+        && has(&rule.matcher.endpoint_classes, &|word| word == class)
+        && has(&rule.matcher.target_kinds, &|kind| kind == "host")
+}
+
+/// Whether a rule matches every address of a class: it asks for nothing but class, kind or tool.
+fn is_whole_class(rule: &Rule, class: &str) -> bool {
+    let Match { tool_names, target_kinds, endpoint_classes, .. } = &rule.matcher;
+    let nothing_else = Match {
+        tool_names: tool_names.clone(),
+        target_kinds: target_kinds.clone(),
+        endpoint_classes: endpoint_classes.clone(),
+        ..Match::default()
+    };
+    let all_tools = ["net.connect", "net.send", "net.bind"];
+    rule.matcher == nothing_else
+        && can_be_network(rule, class)
+        && (tool_names.is_empty() || all_tools.iter().all(|tool| tool_names.iter().any(|name| name == tool)))
 }
 
 /// The variables of this run.
@@ -238,4 +254,21 @@ pub(super) fn self_tests(report: &Report) -> Vec<SelfTest> {
             detail: Some(explain(state)),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gait_core::policy::Strictness;
+
+    #[test]
+    fn a_policy_that_denies_all_network_is_known_as_one() {
+        let shipped = |text: &str| network_rule(&Policy::parse(text, Strictness::Strict).unwrap());
+        assert_eq!(shipped(include_str!("../../../policies/deny-network.yaml")), None);
+        assert_eq!(shipped(include_str!("../../../policies/default.yaml")), Some("loopback-only".into()));
+        assert!(shipped(include_str!("../../../policies/allow-all.yaml")).is_some());
+        let half = "schema_id: gait.gate.policy\nschema_version: 1.0.0\ndefault_verdict: allow\nrules:\n\
+                    - {name: n, priority: 1, effect: block, match: {endpoint_classes: [net.http]}}\n";
+        assert_eq!(shipped(half), Some("default_verdict".into()));
+    }
 }

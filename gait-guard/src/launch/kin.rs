@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 /// How long a tree may take to die. Only processes in uninterruptible sleep take longer than milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,7 +71,7 @@ impl Family {
         let mut seen_empty = 0;
         self.kill(|| {
             loop {
-                match waitpid(None, WaitOptions::NOHANG) {
+                match wait(WaitOptions::NOHANG) {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(Errno::CHILD) => return true,

@@ -18,7 +18,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{self, Errno};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, set_child_subreaper, set_parent_process_death_signal, waitpid,
+    Pid, Signal, WaitOptions, getpid, getppid, set_child_subreaper, set_parent_process_death_signal, wait,
 };
 
 use super::kin::{Family, children};
@@ -144,7 +144,7 @@ struct Verdict {
 /// Collects what has died; whether `awaited` was among it.
 fn reap_until(awaited: Pid) -> bool {
     let mut found = false;
-    while let Ok(Some((pid, _))) = waitpid(None, WaitOptions::NOHANG) {
+    while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
         found |= pid == awaited;
     }
     found
