@@ -25,6 +25,9 @@ pub(super) struct Builder<'p> {
     known_joins: HashMap<Arc<[u32]>, u32>,
 }
 
+/// A table by its number, and what its end classes mean.
+type NumberedTable = (u32, Arc<[Ends; 2]>);
+
 /// The lists that one table has to know, each once, with the rule and condition it was first seen in.
 #[derive(Default)]
 struct Lists<'p> {
@@ -156,7 +159,7 @@ impl<'p> Builder<'p> {
     }
 
     /// The table for lists, made or found; none for none.
-    fn table(&mut self, wanted: &Lists<'p>) -> Result<Option<(u32, Arc<[Ends; 2]>)>, CompileError> {
+    fn table(&mut self, wanted: &Lists<'p>) -> Result<Option<NumberedTable>, CompileError> {
         if wanted.lists.is_empty() {
             return Ok(None);
         }

@@ -165,10 +165,11 @@ impl Composer<'_> {
 
     /// Where one byte leads.
     fn step(&self, place: Place, byte: usize) -> Place {
-        if place.node == 0 && self.spelling.is_beyond_ascii(byte) {
-            if let Some(target) = self.flat[place.state as usize] {
-                return Place::plain(target);
-            }
+        if place.node == 0
+            && self.spelling.is_beyond_ascii(byte)
+            && let Some(target) = self.flat[place.state as usize]
+        {
+            return Place::plain(target);
         }
         let pending = place.pending.and(self.spelling.odd(byte));
         match self.spelling.step(place.node, byte) {

@@ -154,10 +154,10 @@ impl Spelling {
         }
         for lead in 0xc2..=0xf4_u8 {
             root[usize::from(lead)] = match lead {
-                ..0xe0 => builder.node(u32::from(lead & 0x1f) << 6, 1),
+                0xc2..=0xdf => builder.node(u32::from(lead & 0x1f) << 6, 1),
                 0xe0 => builder.first_node(0, 2, 0xa0..=0xbf),
                 0xed => builder.first_node(0xd000, 2, 0x80..=0x9f),
-                ..0xf0 => builder.node(u32::from(lead & 0x0f) << 12, 2),
+                0xe1..=0xec | 0xee | 0xef => builder.node(u32::from(lead & 0x0f) << 12, 2),
                 0xf0 => builder.first_node(0, 3, 0x90..=0xbf),
                 0xf4 => builder.first_node(0x10_0000, 3, 0x80..=0x8f),
                 _ => builder.node(u32::from(lead & 0x07) << 18, 3),
