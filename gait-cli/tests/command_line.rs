@@ -286,3 +286,21 @@ fn a_failed_write_is_an_io_failure_and_leaves_nothing() {
     assert_eq!((answer.code, answer.json()["error_category"].as_str()), (1, Some("io_failure")), "{}", answer.whole());
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn an_evidence_pack_with_a_changed_or_added_member_is_not_ok() {
+    let place = Place::new();
+    place.gait(&["demo"]);
+    assert_eq!(place.gait(&["guard", "pack", "--run", "run_demo", "--out", "ev.zip"]).code, 0);
+    assert_eq!(place.gait(&["guard", "verify", "ev.zip"]).code, 0);
+    let original = std::fs::read(place.path().join("ev.zip")).unwrap();
+    let mut accepted = 0;
+    for at in (0..original.len()).step_by(7) {
+        let mut changed = original.clone();
+        changed[at] ^= 0x20;
+        std::fs::write(place.path().join("ev.zip"), changed).unwrap();
+        accepted += usize::from(place.gait(&["guard", "verify", "ev.zip"]).code == 0);
+    }
+    // Times and attributes of the container are nobody's content.
+    assert!(accepted < original.len() / 7 / 3, "{accepted} of {} changes accepted", original.len() / 7);
+}

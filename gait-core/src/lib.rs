@@ -7,6 +7,7 @@
 
 pub mod canonical;
 pub mod digest;
+pub mod evidence;
 pub mod file;
 pub mod guarded;
 pub mod intent;

@@ -5,6 +5,9 @@
 
 mod demo;
 mod exec;
+mod guard_pack;
+mod guard_verify;
+mod incident_pack;
 mod keys_export_public;
 mod keys_init;
 mod keys_show;
@@ -57,6 +60,9 @@ static VERBS: &[&Verb] = &[
     &keys_init::VERB,
     &keys_show::VERB,
     &keys_export_public::VERB,
+    &guard_pack::VERB,
+    &guard_verify::VERB,
+    &incident_pack::VERB,
 ];
 
 /// First words that have verbs below them, with the line of their own `--explain`.

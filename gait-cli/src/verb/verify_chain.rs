@@ -1,5 +1,6 @@
-//! `gait verify chain`: a runpack and the trace that belongs to it, one verdict.
+//! `gait verify chain`: a runpack, a trace and an evidence pack, one verdict.
 
+use super::guard_verify::{PackVerdict, verify as verify_pack};
 use super::verify::{Demand, PROFILE, REQUIRE_SIGNATURE, Verdict, verify};
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
@@ -22,6 +23,7 @@ pub static VERB: Verb = Verb {
     flags: &[
         Flag::value("run", "<run_id|path>", "the runpack").required(),
         Flag::value("trace", "<trace.json>", "a trace; needs a key"),
+        Flag::value("pack", "<evidence_pack.zip>", "an evidence pack"),
         PROFILE,
         REQUIRE_SIGNATURE,
         VERIFY_KEYS[0],
@@ -42,6 +44,8 @@ struct Answer<'a> {
     run: &'a Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<&'a TraceVerdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pack: Option<&'a PackVerdict>,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,21 +68,23 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let demand = Demand::from_flags(&call.args).map_err(unchecked)?;
     let path = locate::runpack(input).map_err(unchecked)?;
     let run = verify(&path, &demand).map_err(unchecked)?;
-    let trace = call.args.trimmed("trace").map(|path| verify_trace(path, demand.key.as_ref())).transpose().map_err(
-        |failure| match serde_json::to_value(&run) {
-            Ok(run) => failure.with_field("run", run),
-            Err(_) => failure,
-        },
-    )?;
+    let checked = |failure: Failure| match serde_json::to_value(&run) {
+        Ok(run) => failure.with_field("run", run),
+        Err(_) => failure,
+    };
+    let key = demand.key.as_ref();
+    let trace = call.args.trimmed("trace").map(|path| verify_trace(path, key)).transpose().map_err(checked)?;
+    let pack = call.args.trimmed("pack").map(|path| verify_pack(path, &demand)).transpose().map_err(checked)?;
 
-    let ok = run.ok && trace.as_ref().is_none_or(|trace| trace.ok);
+    let ok = run.ok && trace.as_ref().is_none_or(|trace| trace.ok) && pack.as_ref().is_none_or(|pack| pack.ok);
     let mut lines = vec![
         if ok { "verify chain: ok".into() } else { "verify chain failed".to_string() },
         format!("runpack: {}", run.path),
     ];
     lines.extend(trace.as_ref().map(|trace| format!("trace: {} ({})", trace.path, trace.signature_status)));
+    lines.extend(pack.as_ref().map(|pack| format!("pack: {} ({})", pack.path, pack.signature_status.word())));
     let exit = if ok { Exit::Ok } else { Exit::VerificationFailed };
-    Ok(Outcome::new(exit, &lines, &Answer { ok, run: &run, trace: trace.as_ref() }))
+    Ok(Outcome::new(exit, &lines, &Answer { ok, run: &run, trace: trace.as_ref(), pack: pack.as_ref() }))
 }
 
 fn verify_trace(path: &str, key: Option<&PublicKey>) -> Result<TraceVerdict, Failure> {

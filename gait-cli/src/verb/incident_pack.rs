@@ -1,0 +1,151 @@
+//! `gait incident pack`: a run and what is recorded around it, as one file.
+
+use super::guard_pack::{CASE_ID, OUT, TEMPLATE, write};
+use super::{Call, Help, Verb};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::flags::{Flag, JSON, Order};
+use crate::pack;
+use crate::render::Outcome;
+use gait_core::evidence::Template;
+use gait_core::evidence::build::{Wanted, build};
+use gait_core::evidence::incident::{select, window};
+use gait_core::time::Timestamp;
+use serde_json::{Map, Value, json};
+
+pub static VERB: Verb = Verb {
+    path: &["incident", "pack"],
+    label: "incident pack",
+    explain: "Build an incident evidence pack from a runpack and a deterministic artifact time window.",
+    positionals: "",
+    flags: &[
+        Flag::value("from", "<run_id|path>", "the runpack; may also be given without the flag").required(),
+        Flag::value("window", "<duration>", "how long before and after the run records count, e.g. 6h (24h)"),
+        TEMPLATE,
+        OUT,
+        CASE_ID,
+        JSON,
+    ],
+    order: Order::Interspersed,
+    help: Help::Page,
+    notes: &["note: traces, regress results, audits and credential records are taken from beside the runpack."],
+    run,
+};
+
+const DAY_SECONDS: i64 = 24 * 3600;
+
+fn run(call: &Call) -> Result<Outcome, Failure> {
+    let words = call.words()?;
+    let input = match (call.args.trimmed("from"), words.as_slice()) {
+        (Some(input), []) => input,
+        (None, [input]) => input,
+        _ => return Err(Failure::invalid("expected --from <run_id|path>")),
+    };
+    let seconds = match call.args.trimmed("window") {
+        None => DAY_SECONDS,
+        Some(text) => duration_seconds(text)
+            .ok_or_else(|| Failure::invalid(format!("parse --window: time: invalid duration {text:?}")))?,
+    };
+    let (mut source, path) = pack::open(input)?;
+    let folder = pack::parent(&path);
+    let around = window(source.run.created_at, if seconds > 0 { seconds } else { DAY_SECONDS }, &source.run.run_id);
+    let selected = select(folder, &around);
+    let counts = [
+        ("trace_count", selected.traces.len()),
+        ("regress_count", selected.results.len()),
+        ("approval_audit_count", selected.audits.len()),
+        ("credential_evidence_count", selected.credentials.len()),
+    ];
+    let wanted = Wanted {
+        template: Template::parse(call.args.text("template"), Template::IncidentResponse),
+        case_id: call.args.text("case-id").trim().into(),
+        traces: selected.traces,
+        results: selected.results,
+        inventory: Vec::new(),
+        audits: selected.audits,
+        credentials: selected.credentials,
+        window: Some(around.clone()),
+    };
+    let mut evidence = build(&mut source, &wanted).map_err(Failure::invalid)?;
+    let output = write(&mut evidence, &call.args, folder, &[])?;
+
+    let mut members = Map::new();
+    let mut add = |name: &str, value: Value| members.insert(name.into(), value);
+    add("ok", true.into());
+    add("pack_path", output.clone().into());
+    add("pack_id", evidence.manifest.pack_id.clone().into());
+    add("run_id", evidence.manifest.run_id.clone().into());
+    add("template_id", evidence.manifest.template_id.clone().into());
+    add("window_from", json!(whole_second(around.from)));
+    add("window_to", json!(whole_second(around.to)));
+    for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        add(name, count.into());
+    }
+    if !evidence.policy_digests.is_empty() {
+        add("policy_digests", json!(evidence.policy_digests));
+    }
+    Ok(Outcome::new(Exit::Ok, &[format!("incident pack ok: {output}")], &members))
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_unix(time.unix_seconds(), 0).unwrap_or(time)
+}
+
+/// Whole seconds of a duration like `1h30m`, `90s`, `1.5h` or `-2m`; `None` if it is none.
+fn duration_seconds(text: &str) -> Option<i64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|character: char| !(character.is_ascii_digit() || character == '.'))?;
+        let (number, tail) = rest.split_at(end);
+        let unit_end =
+            tail.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(tail.len());
+        let (unit, after) = tail.split_at(unit_end);
+        let unit_seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * unit_seconds;
+        rest = after;
+    }
+    // Longer than 290 years is no window.
+    (seconds < 9.2e9).then_some((sign * seconds) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration_seconds;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("6h", Some(21_600)),
+            ("1h30m", Some(5_400)),
+            ("1.5h", Some(5_400)),
+            ("-2m", Some(-120)),
+            ("500ms", Some(0)),
+            ("0", Some(0)),
+            ("soon", None),
+            ("", None),
+            ("5", None),
+            ("5d", None),
+            ("1..2h", None),
+        ] {
+            assert_eq!(duration_seconds(text), seconds, "{text}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Which records beside a runpack belong to an incident: those of the time around it (contract, control 14.3).
+
+use super::manifest::Window;
+use crate::file;
+use crate::runpack::record::{self, or_zero};
+use crate::time::Timestamp;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The records selected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Traces.
+    pub traces: Vec<PathBuf>,
+    /// Regress results.
+    pub results: Vec<PathBuf>,
+    /// Approval audits.
+    pub audits: Vec<PathBuf>,
+    /// Credential records.
+    pub credentials: Vec<PathBuf>,
+}
+
+/// `seconds` before and after `at`; the ends are in.
+pub fn window(at: Timestamp, seconds: i64, run_id: &str) -> Window {
+    let at = at.to_utc();
+    let shifted = |by: i64| {
+        let second = at.unix_seconds().saturating_add(by);
+        Timestamp::from_unix(second, at.nanos()).unwrap_or(at)
+    };
+    Window { from: shifted(-seconds), to: shifted(seconds), window_seconds: seconds, selection_anchor: run_id.into() }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Dated {
+    created_at: Timestamp,
+    #[serde(deserialize_with = "or_zero")]
+    trace_id: String,
+}
+
+/// The records in `folder` that belong to `window`. What can't be read is left out.
+///
+/// Audits and credentials must belong to a selected trace, if there is any; none from outside the window take their
+/// place where there is none (contract, control 16, item 21).
+pub fn select(folder: &Path, window: &Window) -> Selection {
+    let inside = |prefix: &str| -> Vec<(PathBuf, Dated)> {
+        let dated = |path: PathBuf| {
+            let record: Dated = record::parse(&file::read(&path).ok()?).ok()?;
+            Some((path, record))
+        };
+        let candidates = named(folder, prefix).into_iter().filter_map(dated);
+        candidates.filter(|(_, record)| is_inside(record.created_at, window)).collect()
+    };
+    let traces = inside("trace_");
+    let ids: BTreeSet<String> = traces.iter().map(|(_, trace)| trace.trace_id.clone()).collect();
+    let belonging = |prefix: &str| -> Vec<PathBuf> {
+        let records = inside(prefix).into_iter();
+        records.filter(|(_, record)| ids.is_empty() || ids.contains(&record.trace_id)).map(|(path, _)| path).collect()
+    };
+    Selection {
+        results: inside("regress").into_iter().map(|(path, _)| path).collect(),
+        audits: belonging("approval_audit_"),
+        credentials: belonging("credential_evidence_"),
+        traces: traces.into_iter().map(|(path, _)| path).collect(),
+    }
+}
+
+fn is_inside(at: Timestamp, window: &Window) -> bool {
+    let instant = |time: &Timestamp| (time.unix_seconds(), time.nanos());
+    (instant(&window.from)..=instant(&window.to)).contains(&instant(&at))
+}
+
+/// `<prefix>*.json` in `folder`, sorted.
+pub fn named(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let root = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let names =
+        fs::read_dir(root).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<PathBuf> = names
+        .filter(|name| name.starts_with(prefix) && name.ends_with(".json"))
+        .map(|name| folder.join(name))
+        .collect();
+    found.sort();
+    found
+}
