@@ -111,7 +111,10 @@ fn is_decided_alike(judge: &dyn Judge, folder: OwnedFd, names: Names) -> bool {
             }
             left -= 1;
             let names = names.of(name.to_bytes());
-            let child = rustix::fs::openat(&folder, name, FOLDER, Mode::empty());
+            let child = match entry.file_type() {
+                FileType::Directory | FileType::Unknown => rustix::fs::openat(&folder, name, FOLDER, Mode::empty()),
+                _ => Err(Errno::NOTDIR),
+            };
             let ops: &[PathOp] = match &child {
                 Ok(_) => &[PathOp::List, PathOp::Create, PathOp::Rmdir],
                 Err(Errno::NOTDIR | Errno::LOOP) => &[PathOp::Read, PathOp::Write, PathOp::Delete, PathOp::Map],
