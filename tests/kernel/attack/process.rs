@@ -22,6 +22,12 @@ pub fn mark(fd: &str) -> io::Result<bool> {
     Ok(done == Ok(1))
 }
 
+/// Says that this program ran.
+pub fn say() -> io::Result<bool> {
+    println!("it-ran");
+    Ok(true)
+}
+
 /// Prints every open descriptor above 2, asking for each number: works without procfs.
 pub fn descriptors() -> io::Result<bool> {
     let mut found = false;
@@ -159,11 +165,11 @@ pub fn opens(path: &str, times: &str) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Tries to open so many files that are not there, each by its own name.
-pub fn open_names(folder: &str, times: &str) -> io::Result<bool> {
-    let missing = (0..number(times)?).filter(|n| File::open(format!("{folder}/missing-{n}")).is_err()).count();
-    println!("missing {missing}");
-    Ok(true)
+/// Tries to create so many files, each by its own name.
+pub fn create_names(folder: &str, times: &str) -> io::Result<bool> {
+    let refused = (0..number(times)?).filter(|n| File::create(format!("{folder}/name-{n}")).is_err()).count();
+    println!("refused {refused}");
+    Ok(refused == 0)
 }
 
 /// So many children that stay: every second one in a session of its own, its parent gone.

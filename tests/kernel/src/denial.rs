@@ -28,7 +28,7 @@ enum Effect {
     Succeeds,
 }
 
-/// What must be in the runpack. `value` may end in `*`.
+/// What must be in the runpack. `value` and `reason` may end in `*`.
 struct Recorded {
     tool: String,
     value: String,
@@ -125,8 +125,8 @@ impl Denial {
         self
     }
 
-    /// The denial that must be in the runpack: tool, target (`*` at its end for "starts with"), and a reason code or
-    /// the name of the rule.
+    /// The denial that must be in the runpack: tool, target, and a reason code or the name of the rule; the
+    /// last two may end in `*` for "starts with".
     pub fn recorded(mut self, tool: &str, value: &str, reason: &str) -> Self {
         let [tool, value, reason] = [tool, value, reason].map(str::to_owned);
         self.recorded.push(Recorded { tool, value, reason });
@@ -197,7 +197,11 @@ impl Denial {
 fn relative(mut pack: Pack, scene: &Scene) -> Pack {
     for decided in &mut pack.decided {
         for short in ["{A}", "{W}", "{S}", "{R}"] {
-            decided.value = decided.value.replace(&scene.expand(short), short);
+            if let Some(rest) = decided.value.strip_prefix(&scene.expand(short))
+                && (rest.is_empty() || rest.starts_with('/'))
+            {
+                decided.value = format!("{short}{rest}");
+            }
         }
     }
     pack
@@ -209,7 +213,10 @@ fn check_record(wanted: &Recorded, ran: &Ran, pack: &Pack) -> anyhow::Result<()>
             Some(start) => denied.value.starts_with(start),
             None => denied.value == wanted.value,
         };
-        let because = denied.reasons.contains(&wanted.reason) || denied.rule.as_ref() == Some(&wanted.reason);
+        let because = match wanted.reason.strip_suffix('*') {
+            Some(start) => denied.reasons.iter().any(|reason| reason.starts_with(start)),
+            None => denied.reasons.contains(&wanted.reason) || denied.rule.as_ref() == Some(&wanted.reason),
+        };
         denied.tool == wanted.tool && value && because && denied.count > 0
     });
     let found = found.with_context(|| {

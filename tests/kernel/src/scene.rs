@@ -33,7 +33,7 @@ rules:
   - name: programs
     priority: 30
     effect: allow
-    match: { endpoint_classes: [proc.exec] }
+    match: { endpoint_classes: [proc.exec], target_kinds: [path] }
     endpoint: { path_allowlist: ["/usr/**", "/bin/**", "/lib/**", "/lib64/**", "/etc/ld.so.cache", "{R}/bin/**"] }
 "#;
 

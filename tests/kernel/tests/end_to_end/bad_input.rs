@@ -108,7 +108,7 @@ fn refused(case: &Case) -> anyhow::Result<()> {
 
 fn full_disk() -> anyhow::Result<()> {
     let scene = Scene::new()?;
-    let words = scene.exec_words(ALLOW_ALL, &[], &["{A}", "open-names", "/nowhere", "50000"])?;
+    let words = scene.exec_words(kernel_suite::scene::CORPUS_POLICY, &[], &["{A}", "create-names", "{S}", "50000"])?;
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     // In a mount namespace of its own, so that the small disk goes away with it.
     let script = format!(
@@ -117,7 +117,7 @@ fn full_disk() -> anyhow::Result<()> {
     );
     let ran = scene.bare(&["/usr/bin/unshare", "-m", "/bin/bash", "-c", &script])?;
     ensure!(ran.code == 1, "{ran:?}");
-    ensure!(!ran.stdout.contains("missing 50000"), "the agent went on without records: {ran:?}");
+    ensure!(!ran.stdout.contains("refused 50000"), "the agent went on without records: {ran:?}");
     ensure!(ran.stderr.to_lowercase().contains("no space"), "{ran:?}");
     Ok(())
 }

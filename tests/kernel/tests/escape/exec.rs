@@ -25,34 +25,34 @@ fn planted(scene: &Scene) -> anyhow::Result<()> {
 fn files() -> Vec<Denial> {
     let run = |name: &str| denial(name).recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted");
     vec![
-        run("EX-01 a copy in the workspace").runs(&["/bin/sh", "-c", "cp {A} mine; exec ./mine mark 1"]).shows("x"),
+        run("EX-01 a copy in the workspace").runs(&["/bin/sh", "-c", "cp {A} mine; exec ./mine say"]).shows("it-ran"),
         run("EX-01 a program of the workspace by execve")
             .setup(planted)
-            .calls(&["execve s:{W}/mine argv:mine,mark,1 argv:A=1"])
-            .shows("x"),
+            .calls(&["execve s:{W}/mine argv:mine,say argv:A=1"])
+            .shows("it-ran"),
         run("EX-01 by execveat and a folder descriptor")
             .setup(planted)
-            .calls(&["openat -100 s:{W} 0o200000", "execveat $1 s:mine argv:mine,mark,1 argv:A=1 0"])
-            .shows("x"),
+            .calls(&["openat -100 s:{W} 0o200000", "execveat $1 s:mine argv:mine,say argv:A=1 0"])
+            .shows("it-ran"),
         run("EX-01 by execveat of an open file")
             .setup(planted)
-            .calls(&["openat -100 s:{W}/mine 0", "execveat $1 s: argv:mine,mark,1 argv:A=1 0x1000"])
-            .shows("x"),
+            .calls(&["openat -100 s:{W}/mine 0", "execveat $1 s: argv:mine,say argv:A=1 0x1000"])
+            .shows("it-ran"),
         run("EX-03 by the descriptor link of procfs")
             .setup(planted)
-            .calls(&["openat -100 s:{W}/mine 0", "execve s:/proc/self/fd/3 argv:mine,mark,1 argv:A=1"])
-            .shows("x"),
+            .calls(&["openat -100 s:{W}/mine 0", "execve s:/proc/self/fd/3 argv:mine,say argv:A=1"])
+            .shows("it-ran"),
         run("EX-01 by the root link of procfs")
             .setup(planted)
-            .calls(&["execve s:/proc/self/root{W}/mine argv:mine,mark,1 argv:A=1"])
-            .shows("x"),
+            .calls(&["execve s:/proc/self/root{W}/mine argv:mine,say argv:A=1"])
+            .shows("it-ran"),
         run("EX-02 by a symbolic link in a folder that may execute")
             .setup(|scene| {
                 planted(scene)?;
                 Ok(std::os::unix::fs::symlink(scene.path("{W}/mine"), scene.path("{R}/bin/innocent"))?)
             })
-            .calls(&["execve s:{R}/bin/innocent argv:mine,mark,1 argv:A=1"])
-            .shows("x"),
+            .calls(&["execve s:{R}/bin/innocent argv:mine,say argv:A=1"])
+            .shows("it-ran"),
         denial("EX-06 a script in the workspace")
             .setup(|scene| script(scene, "#!/bin/sh\necho ran"))
             .calls(&["execve s:{W}/script argv:script argv:A=1"])
@@ -61,29 +61,28 @@ fn files() -> Vec<Denial> {
         denial("EX-06 a script whose interpreter is denied")
             .setup(|scene| {
                 planted(scene)?;
-                let text = scene.expand("#!{W}/mine mark 1\n");
+                let text = scene.expand("#!{W}/mine say\n");
                 fs::write(scene.path("{R}/bin/script"), text)?;
                 Ok(fs::set_permissions(scene.path("{R}/bin/script"), fs::Permissions::from_mode(0o755))?)
             })
-            // The kernel appends the script's name: `mine "mark 1" script` is refused by the attacker, but it ran.
             .calls(&["execve s:{R}/bin/script argv:script argv:A=1"])
             .errors(&[])
             .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted")
-            .shows_error("attack: unknown"),
+            .shows("it-ran"),
         denial("EX-04 a denied program under a shell, find and env")
             .setup(planted)
-            .runs(&["/bin/sh", "-c", "find {W}/mine -exec env {} mark 1 \\;"])
-            .shows("x")
+            .runs(&["/bin/sh", "-c", "find {W}/mine -exec env {} say \\;"])
+            .shows("it-ran")
             .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted"),
         denial("EX-04 a denied program under python")
             .setup(planted)
-            .runs(&["/usr/bin/python3", "-c", "import subprocess; subprocess.run(['{W}/mine', 'mark', '1'])"])
-            .shows("x")
+            .runs(&["/usr/bin/python3", "-c", "import subprocess; subprocess.run(['{W}/mine', 'say'])"])
+            .shows("it-ran")
             .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted"),
         denial("EX-12 a denied program after a double fork and setsid")
             .setup(planted)
-            .runs(&["/bin/sh", "-c", "(setsid sh -c './mine mark 1 >late' &) ; sleep 0.3; cat late"])
-            .shows("x")
+            .runs(&["/bin/sh", "-c", "(setsid sh -c './mine say >late' &) ; sleep 0.3; cat late"])
+            .shows("it-ran")
             .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted"),
     ]
 }
@@ -96,22 +95,18 @@ fn script(scene: &Scene, text: &str) -> anyhow::Result<()> {
 fn nameless() -> Vec<Denial> {
     vec![
         denial("EX-03 a program that lies in memory only")
-            .attack(&["memfd-exec", "{A}", "mark", "1"])
-            .shows("x")
+            .attack(&["memfd-exec", "{A}", "say"])
+            .shows("it-ran")
             .recorded("proc.exec", "memfd:*", "default_block"),
-        denial("EX-03 a file without a name").attack(&["tmpfile-exec", "{W}", "{A}", "mark", "1"]).shows("x").recorded(
+        denial("EX-03 a file without a name").attack(&["tmpfile-exec", "{W}", "{A}", "say"]).shows("it-ran").recorded(
             "proc.exec",
             "*",
             "default_block",
         ),
         denial("EX-03 a program that was unlinked")
             .setup(planted)
-            .calls(&[
-                "openat -100 s:{W}/mine 0",
-                "unlink s:{W}/mine",
-                "execveat $1 s: argv:mine,mark,1 argv:A=1 0x1000",
-            ])
-            .shows("x"),
+            .calls(&["openat -100 s:{W}/mine 0", "unlink s:{W}/mine", "execveat $1 s: argv:mine,say argv:A=1 0x1000"])
+            .shows("it-ran"),
     ]
 }
 
@@ -120,8 +115,8 @@ fn loaders() -> Vec<Denial> {
     vec![
         mapped("EX-02 the dynamic loader as a launcher")
             .setup(planted)
-            .runs(&["/lib64/ld-linux-x86-64.so.2", "{W}/mine", "mark", "1"])
-            .shows("x"),
+            .runs(&["/lib64/ld-linux-x86-64.so.2", "{W}/mine", "say"])
+            .shows("it-ran"),
         mapped("EX-02 an executable mapping of a file that may only be read")
             .setup(planted)
             .calls(&["openat -100 s:{W}/mine 0", "mmap 0 4096 5 2 $1 0"]),

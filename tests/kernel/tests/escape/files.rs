@@ -126,12 +126,11 @@ fn names() -> Vec<Denial> {
     let hidden = format!("{}/proc/self/root{{S}}/secret", "/proc/self/root".repeat(3));
     vec![
         read("FS-07 by the root of procfs").calls(&[&format!("open s:{hidden} 0"), "read $1 out:64 64"]),
-        read("FS-07 by /dev/fd of a denied folder").calls(&[
-            "openat -100 s:{S} 0o10200000",
-            "openat -100 s:/dev/fd/3/secret 0",
-            "read $2 out:64 64",
-        ]),
-        read("FS-07 a folder descriptor").calls(&[
+        denial("FS-07 by /dev/fd of a denied folder")
+            .shows(CANARY)
+            .recorded("fs.list", "{S}", "endpoint_path_denied")
+            .calls(&["openat -100 s:{S} 0o10200000", "openat -100 s:/dev/fd/3/secret 0", "read $2 out:64 64"]),
+        denial("FS-07 a folder descriptor").shows(CANARY).recorded("fs.list", "{S}", "endpoint_path_denied").calls(&[
             "openat -100 s:{S} 0o10200000",
             "openat $1 s:secret 0",
             "read $2 out:64 64",
@@ -139,7 +138,9 @@ fn names() -> Vec<Denial> {
         denial("FS-08 a folder so deep that its path does not fit")
             .setup(|scene| deep(scene, 25))
             .attack(&["deep", "{S}/deep", "25"])
-            .shows(CANARY),
+            .shows(CANARY)
+            .errors(&["ENAMETOOLONG", "EACCES", "EPERM"])
+            .recorded("fs.read", "unresolved:*", "guard_floor_unresolved"),
         read("FS-08 a path of more than 64 components")
             .calls(&[&format!("open s:{}{{S}}/secret 0", "/tmp/..".repeat(80)), "read $1 out:64 64"]),
         read("FS-15 a path-only descriptor opened again").calls(&[
@@ -147,12 +148,10 @@ fn names() -> Vec<Denial> {
             "openat -100 s:/proc/self/fd/3 0",
             "read $2 out:64 64",
         ]),
-        read("FS-15 fchdir into a denied folder").calls(&[
-            "openat -100 s:{S} 0o10200000",
-            "fchdir $1",
-            "openat -100 s:secret 0",
-            "read $3 out:64 64",
-        ]),
+        denial("FS-15 fchdir into a denied folder")
+            .shows(CANARY)
+            .recorded("fs.list", "{S}", "endpoint_path_denied")
+            .calls(&["openat -100 s:{S} 0o10200000", "fchdir $1", "openat -100 s:secret 0", "read $3 out:64 64"]),
         odd_name("FS-09 a name like a namespace", "mnt:[4026531840]", "mnt:[4026531840]"),
         odd_name("FS-09 a name with a newline", "a%0ab", "a\nb"),
         odd_name("FS-09 a name that is not UTF-8", "caf%e9", "caf\u{10fee9}"),
@@ -185,8 +184,13 @@ fn later() -> Vec<Denial> {
         |name: &str| denial(name).changes("{W}/new/.env").recorded("fs.write", "{W}/new/.env", "endpoint_path_denied");
     let hook = |name: &str, file: &str| {
         let path = format!("{{W}}/{file}");
+        let folder = path.clone();
         denial(name)
-            .runs(&["/bin/sh", "-c", &format!("mkdir -p $(dirname {path}); echo evil >{path}")])
+            .setup(move |scene| match scene.path(&folder).parent() {
+                Some(folder) => Ok(fs::create_dir_all(folder)?),
+                None => Ok(()),
+            })
+            .runs(&["/bin/sh", "-c", &format!("echo evil >{path}")])
             .changes(&path)
             .recorded("fs.write", &path, "endpoint_path_denied")
     };
@@ -238,7 +242,7 @@ fn metadata() -> Vec<Denial> {
             .calls(&["removexattr s:{S}/secret s:user.suite"]),
         denial("FS-11 inode flags by ioctl")
             .calls(&["open s:{W}/own 0", &format!("ioctl $1 {} hex:4000000000000000", 0x4008_6602_u32)])
-            .recorded("sys.ioctl", "*", "guard_floor_unmediated")
+            .recorded("sys.ioctl", "*", "guard_floor_*")
             .errors(&["EPERM", "EACCES", "ENOTTY", "EOPNOTSUPP"]),
     ]
 }
@@ -295,10 +299,10 @@ fn changes() -> Vec<Denial> {
                 "read $9 out:64 64",
             ])
             .shows(CANARY)
-            .recorded("sys.open_by_handle_at", "*", "guard_floor_unmediated"),
+            .recorded("sys.open_by_handle_at", "*", "guard_floor_*"),
         denial("FS-26 watching a denied folder")
             .calls(&["inotify_init1 0", "inotify_add_watch $1 s:{S} 0xfff"])
-            .recorded("fs.read", "{S}", "endpoint_path_denied"),
+            .recorded("fs.list", "{S}", "endpoint_path_denied"),
         denial("FS-26 fanotify").needs(&[Need::Root]).calls(&["fanotify_init 0 0"]).recorded(
             "sys.fanotify_init",
             "*",
@@ -340,11 +344,9 @@ fn descriptors() -> Vec<Test> {
 
 fn kernel_files() -> Vec<Denial> {
     let root_write = |name: &str, file: &'static str| {
-        denial(name).needs(&[Need::Root]).calls(&[&format!("open s:{file} 1")]).recorded(
-            "fs.write",
-            file,
-            "endpoint_path_not_allowlisted",
-        )
+        let call = format!("open s:{file} 1");
+        let denial = denial(name).needs(&[Need::Root, Need::File(file)]).calls(&[&call]);
+        denial.recorded("fs.write", file, "endpoint_path_not_allowlisted")
     };
     vec![
         root_write("FS-24 core_pattern as root", "/proc/sys/kernel/core_pattern"),

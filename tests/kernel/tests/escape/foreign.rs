@@ -60,7 +60,7 @@ fn floor(name: &str, needs: &[Need], tool: &str, calls: &[&str]) -> Denial {
         .policy(ALLOW_ALL)
         .calls(calls)
         .errors(&["EPERM", "EACCES", "ENOSYS", "EOPNOTSUPP"])
-        .recorded(tool, "*", "guard_floor_unmediated")
+        .recorded(tool, "*", "guard_floor_*")
 }
 
 fn privilege(name: &str, needs: &[Need], tool: &str, calls: &[&str]) -> Denial {
@@ -69,7 +69,7 @@ fn privilege(name: &str, needs: &[Need], tool: &str, calls: &[&str]) -> Denial {
         .policy(ALLOW_ALL)
         .calls(calls)
         .errors(&["EPERM", "EACCES", "ENOSYS", "EOPNOTSUPP"])
-        .recorded(tool, "*", "guard_floor_privilege")
+        .recorded(tool, "*", "guard_floor_*")
 }
 
 fn mounts() -> Vec<Denial> {

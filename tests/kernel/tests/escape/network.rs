@@ -151,7 +151,7 @@ fn unix() -> Vec<Denial> {
             .setup(|scene| listen(scene, "{R}/service"))
             .runs(&["/usr/bin/python3", "-c", CONNECT, "{R}/service"])
             .shows("connected")
-            .recorded("net.unix", "{R}/service", "default_block"),
+            .recorded("net.unix", "{R}/service", "endpoint_path_not_allowlisted"),
         denial("NET-08 a socket file by a link in the workspace")
             .setup(|scene| {
                 listen(scene, "{R}/service")?;
@@ -159,7 +159,7 @@ fn unix() -> Vec<Denial> {
             })
             .runs(&["/usr/bin/python3", "-c", CONNECT, "{W}/mine"])
             .shows("connected")
-            .recorded("net.unix", "{R}/service", "default_block"),
+            .recorded("net.unix", "{R}/service", "endpoint_path_not_allowlisted"),
         denial("NET-08 a datagram to a socket file")
             .setup(|scene| {
                 let socket = UnixDatagram::bind(scene.path("{R}/log"))?;
@@ -168,7 +168,7 @@ fn unix() -> Vec<Denial> {
             })
             .runs(&["/usr/bin/python3", "-c", SEND, "{R}/log"])
             .shows("sent")
-            .recorded("net.unix", "{R}/log", "default_block"),
+            .recorded("net.unix", "{R}/log", "endpoint_path_not_allowlisted"),
         denial("NET-09 an abstract name")
             .setup(|_| {
                 static ABSTRACT: OnceLock<bool> = OnceLock::new();
@@ -183,7 +183,7 @@ fn unix() -> Vec<Denial> {
             .setup(hand_out_secret)
             .attack(&["receive", "{R}/helper"])
             .shows(CANARY)
-            .recorded("net.unix", "{R}/helper", "default_block"),
+            .recorded("net.unix", "{R}/helper", "endpoint_path_not_allowlisted"),
     ]
 }
 

@@ -107,11 +107,9 @@ fn no_spurious_interrupt() -> Test {
 fn a_flood_of_names() -> Test {
     test("SUP-03 20,000 denials of 20,000 names are 20,000 records", GUARD, || {
         let scene = Scene::new()?;
-        let policy = CORPUS_POLICY.replace("\"**/.env\"]", "\"**/.env\", \"/nowhere/**\"]");
-        // Denied by name, whether there or not: what is missing is judged too.
-        let guarded = scene.guarded(&policy, &["{A}", "open-names", "{S}", "20000"])?;
-        ensure!(guarded.ran.stdout == "missing 20000\n", "{:?}", guarded.ran);
-        let named = guarded.pack.decided.iter().filter(|d| d.value.contains("/s/missing-"));
+        let guarded = scene.guarded(CORPUS_POLICY, &["{A}", "create-names", "{S}", "20000"])?;
+        ensure!(guarded.ran.stdout == "refused 20000\n", "{:?}", guarded.ran);
+        let named = guarded.pack.decided.iter().filter(|d| d.value.contains("/s/name-"));
         let (distinct, decisions) = named.fold((0, 0), |(n, sum), d| (n + 1, sum + d.count));
         ensure!(distinct == 20_000 && decisions == 20_000, "{distinct} names, {decisions} decisions");
         Ok(())
@@ -164,7 +162,12 @@ fn approval_without_an_approver() -> Test {
 fn terminal_escapes() -> Test {
     test("SUP-09 control characters of a path do not reach the terminal", GUARD, || {
         let scene = Scene::new()?;
-        let calls = ["{A}", "calls", "open s:{S}/%1b[2J%0aall%20is%20well%07 0", "open s:{S}/%e2%80%aegpj.exe 0"];
+        let calls = [
+            "{A}",
+            "calls",
+            "open s:{S}/%1b[2J%0aall%20is%20well%07 0o101 0o644",
+            "open s:{S}/%e2%80%aegpj.exe 0o101 0o644",
+        ];
         let guarded = scene.guarded(CORPUS_POLICY, &calls)?;
         ensure!(guarded.pack.denied().filter(|denied| denied.value.contains("/s/")).count() == 2, "{:?}", guarded.ran);
         let heard = &guarded.ran.stderr;
