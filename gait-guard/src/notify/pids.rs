@@ -208,8 +208,7 @@ fn process_of(tid: i32, fd: i32) -> Result<i32, Errno> {
 /// Refuses a call whose registers say that nothing mediates it.
 pub(super) fn refuse_call(context: &Context, call: &Call, name: &'static str) -> Reply {
     let Refusal { object, floor, errno } = refuse::refuse(name, &call.args, |pid| whose(context, pid));
-    context.judge.deny(call.actor(), &Action::System { name, object }, floor);
-    Reply::Errno(errno)
+    Reply::Errno(context.judge.deny_as(call.actor(), &Action::System { name, object }, floor, errno))
 }
 
 #[cfg(test)]

@@ -125,6 +125,12 @@ pub(super) fn errno_name(errno: Errno) -> String {
         Errno::AFNOSUPPORT => "EAFNOSUPPORT",
         Errno::NAMETOOLONG => "ENAMETOOLONG",
         Errno::FAULT => "EFAULT",
+        Errno::BUSY => "EBUSY",
+        Errno::INVAL => "EINVAL",
+        Errno::NOENT => "ENOENT",
+        Errno::OPNOTSUPP => "EOPNOTSUPP",
+        Errno::PROTONOSUPPORT => "EPROTONOSUPPORT",
+        Errno::SRCH => "ESRCH",
         other => return format!("E{}", other.raw_os_error()),
     };
     name.to_owned()

@@ -39,7 +39,11 @@ impl GuardedPaths {
             }
             _ => false,
         };
-        refused.then_some(Floor::GuardAccess)
+        if refused {
+            return Some(Floor::GuardAccess);
+        }
+        let commands_kernel = matches!(action, Action::Path { op, path, .. } if changes(*op) && is_of_kernel(path));
+        commands_kernel.then_some(Floor::Privilege)
     }
 
     fn is_closed(&self, path: &[u8]) -> bool {
@@ -61,6 +65,25 @@ fn is_at_or_below(path: &[u8], root: &[u8]) -> bool {
         Some(rest) => rest.is_empty() || rest[0] == b'/' || root == b"/",
         None => false,
     }
+}
+
+/// Files that command the kernel when they are written: root needs no capability for most of them, and some (such as
+/// `core_pattern`) run a program outside of every guard. The rest is for machines on which devices are writable.
+const OF_KERNEL: [&[u8]; 10] = [
+    b"/proc/sys",
+    b"/proc/sysrq-trigger",
+    b"/proc/irq",
+    b"/proc/acpi",
+    b"/proc/bus",
+    b"/proc/fs",
+    b"/sys",
+    b"/dev/mem",
+    b"/dev/kmem",
+    b"/dev/port",
+];
+
+fn is_of_kernel(path: &[u8]) -> bool {
+    OF_KERNEL.iter().any(|root| is_at_or_below(path, root))
 }
 
 fn changes(op: PathOp) -> bool {
@@ -111,5 +134,21 @@ mod tests {
             assert!(!refused(PathOp::Chown, above), "{above}");
         }
         assert!(!refused(PathOp::RenameFrom, "/home/a/work/src"));
+    }
+
+    #[test]
+    fn what_commands_the_kernel_can_be_read_and_not_written() {
+        let judge = |op, path: &str| {
+            GuardedPaths::default().judge(&Action::Path { op, path: Cow::Borrowed(path.as_bytes()), via: None })
+        };
+        for path in
+            ["/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/fs/cgroup/x/release_agent", "/dev/mem"]
+        {
+            assert_eq!(judge(PathOp::Write, path), Some(Floor::Privilege), "{path}");
+            assert_eq!(judge(PathOp::Read, path), None, "{path}");
+        }
+        for path in ["/proc/self/comm", "/proc/17/task/17/comm", "/system", "/dev/null"] {
+            assert_eq!(judge(PathOp::Write, path), None, "{path}");
+        }
     }
 }

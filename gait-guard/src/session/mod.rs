@@ -63,6 +63,10 @@ pub trait Judge: Send + Sync {
     /// Records a denial that was decided without the policy. With `--simulate` the floor still holds.
     fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno;
 
+    /// [`Judge::deny`] where the call has an error of its own that programs expect: the one that is recorded is the one
+    /// that the agent gets.
+    fn deny_as(&self, actor: Actor, action: &Action<'_>, floor: Floor, errno: Errno) -> Errno;
+
     /// What [`Judge::judge`] would say, without a record. Nothing is let through on the strength of it:
     /// it only tells where the engine must be stricter than one decision (what moving a folder would
     /// change for all that is in it, what may be mapped for execution).

@@ -182,9 +182,13 @@ impl Judge for Session {
     }
 
     fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
-        let key = self.shared.keys.of((action, floor));
-        let ruling = self.shared.rule(actor, key, |shared, state, t| shared.define_floor(state, action, floor, t));
-        match ruling {
+        self.deny_as(actor, action, floor, floor.errno(action))
+    }
+
+    fn deny_as(&self, actor: Actor, action: &Action<'_>, floor: Floor, errno: Errno) -> Errno {
+        let key = self.shared.keys.of((action, floor, errno.raw_os_error()));
+        let define = |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, t);
+        match self.shared.rule(actor, key, define) {
             Ruling::Deny(errno) => errno,
             // A floor denial is never defined as anything else.
             Ruling::Allow => Errno::PERM,
@@ -280,7 +284,7 @@ impl Shared {
     /// First sight of an action that the policy may decide: floor, reference, compiled.
     fn define_judged(&self, state: &mut State, action: &Action<'_>, t: u64) -> Result<Known, WriteError> {
         if let Some(floor) = self.paths.judge(action) {
-            return self.define_floor(state, action, floor, t);
+            return self.define_floor(state, action, floor, floor.errno(action), t);
         }
         let Ok(intent) = self.translator.translate(action) else {
             return self.define_untranslatable(state, t);
@@ -297,11 +301,18 @@ impl Shared {
         Ok(known)
     }
 
-    fn define_floor(&self, state: &mut State, action: &Action<'_>, floor: Floor, t: u64) -> Result<Known, WriteError> {
+    fn define_floor(
+        &self,
+        state: &mut State,
+        action: &Action<'_>,
+        floor: Floor,
+        errno: Errno,
+        t: u64,
+    ) -> Result<Known, WriteError> {
         let Ok(intent) = self.translator.translate(action) else {
             return self.define_untranslatable(state, t);
         };
-        state.define(self, &intent, decide::by_floor(floor), floor.errno(action), t)
+        state.define(self, &intent, decide::by_floor(floor), errno, t)
     }
 
     /// No argument the kernel passes on leads here; if one did, its record would say so.

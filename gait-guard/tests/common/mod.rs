@@ -65,6 +65,11 @@ impl Judge for MemoryJudge {
         Errno::PERM
     }
 
+    fn deny_as(&self, actor: Actor, action: &Action<'_>, floor: Floor, errno: Errno) -> Errno {
+        self.deny(actor, action, floor);
+        errno
+    }
+
     fn foresee(&self, action: &Action<'_>) -> Ruling {
         (self.policy)(action)
     }

@@ -160,7 +160,7 @@ exec 2>/dev/null
 trap 'echo on exit $?' EXIT; trap 'echo got usr1' USR1
 seq 1 1000 | grep 7 | sort -rn | head -3; echo ${PIPESTATUS[@]}
 kill -USR1 $$; { for i in 1 2 3; do (sleep 0.0$i; echo job $i) & done; wait; echo waited $?; } | sort
-(exit 7) & wait $!; echo $?; sleep 100 & kill $!; wait $! 2>/dev/null; echo $?
+(exit 7) & wait $!; echo $?; sleep 100 & sleep 0.1; kill $!; wait $! 2>/dev/null; echo $?
 diff <(echo a) <(echo b); coproc cat; echo through >&${COPROC[1]}; read line <&${COPROC[0]}; echo $line; kill $COPROC_PID; wait 2>/dev/null
 echo one >file; echo two >>file; cat <file; exec 5<>file; read first <&5; echo $first; ulimit -n; umask; false || echo or; yes | head -2; set -o pipefail; false | true; echo $?
 printf '%s\n' tree/folder-1?/file-1.txt | wc -l; [ -f file ] && [ -d tree ] && [ ! -e none ] && echo tests; mkfifo pipe; (echo by fifo >pipe) & cat pipe; wait; exit 3
