@@ -4,6 +4,7 @@
 //! dispatch, `--json` errors and event logs follow from that table; a verb that is not in it is an unknown command.
 
 mod demo;
+mod doctor;
 mod exec;
 mod guard_pack;
 mod guard_verify;
@@ -40,6 +41,7 @@ use std::ffi::OsString;
 static VERBS: &[&Verb] = &[
     &demo::VERB,
     &exec::VERB,
+    &doctor::VERB,
     &verify::VERB,
     &verify_chain::VERB,
     &run_record::VERB,

@@ -18,7 +18,7 @@ use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use rustix::fd::AsFd;
 
-pub use plan::{Demands, PlanError};
+pub use plan::{Demands, PlanError, explain};
 pub use scratch::{Scratch, ScratchError};
 
 use crate::host;

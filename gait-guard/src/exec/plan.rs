@@ -92,7 +92,7 @@ impl Demands {
         let missing: BTreeSet<Layer> = report.missing().collect();
         for &layer in &missing {
             let is_dispensable = self.dispensable.contains(&layer) && !self.required.contains(&layer);
-            if self.required.contains(&layer) || (is_vital(layer) && !(is_dispensable && can_be_missed(layer))) {
+            if self.required.contains(&layer) || (layer.is_vital() && !(is_dispensable && can_be_missed(layer))) {
                 return Err(PlanError::Missing { layer, why: why(layer) });
             }
             if layer == Layer::Network
@@ -105,11 +105,6 @@ impl Demands {
         let present = Layer::ALL.into_iter().filter(|layer| !missing.contains(layer)).collect();
         Ok(Layers { present, missing, dispensable: self.dispensable.clone() })
     }
-}
-
-/// Without these no run is started unless the user says so.
-fn is_vital(layer: Layer) -> bool {
-    !matches!(layer, Layer::Network | Layer::Noexec)
 }
 
 /// The vital layers that a user may do without.

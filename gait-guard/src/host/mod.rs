@@ -70,6 +70,11 @@ impl Layer {
         Self::ALL.into_iter().find(|layer| layer.name() == name)
     }
 
+    /// Whether no run is started without it, unless the user says so.
+    pub fn is_vital(self) -> bool {
+        !matches!(self, Self::Network | Self::Noexec)
+    }
+
     /// What is lost without it.
     pub fn cost(self) -> &'static str {
         match self {

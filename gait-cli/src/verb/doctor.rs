@@ -1,0 +1,379 @@
+//! `gait doctor`: what this machine and folder have, what is missing, and what that costs (contract, control 15.5).
+//!
+//! `checks` are the contract's, in its order. `layers` are those of the boundary, each probed by doing.
+
+use super::{Call, Help, Verb};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
+use crate::render::Outcome;
+use crate::{app, clock, keys};
+use gait_guard::exec::explain;
+use gait_guard::host::{State, probe};
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub static VERB: Verb = Verb {
+    path: &["doctor"],
+    label: "doctor",
+    explain: "Diagnose this machine: folders, keys, and the layers of the boundary, with what each missing one costs.",
+    positionals: "",
+    flags: &[
+        Flag::value("workdir", "<path>", "folder to look at (.)"),
+        Flag::value("output-dir", "<path>", "where artifacts go, relative to workdir (./gait-out)"),
+        Flag::value("key-mode", "dev|prod", "dev: keys are optional; prod: a private key must be given"),
+        VERIFY_KEYS[2],
+        VERIFY_KEYS[3],
+        VERIFY_KEYS[0],
+        VERIFY_KEYS[1],
+        JSON,
+    ],
+    order: Order::Interspersed,
+    help: Help::Page,
+    notes: &["exit codes: 0 nothing that can't be fixed, 7 this machine lacks something that every run needs"],
+    run,
+};
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    status: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix_command: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    non_fixable: bool,
+}
+
+impl Check {
+    fn pass(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name, status: "pass", message: message.into(), fix_command: None, non_fixable: false }
+    }
+
+    fn warn(name: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { status: "warn", fix_command: Some(fix.into()), ..Self::pass(name, message) }
+    }
+
+    fn fail(name: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { status: "fail", fix_command: Some(fix.into()), ..Self::pass(name, message) }
+    }
+}
+
+/// A layer of the boundary.
+#[derive(Debug, Serialize)]
+struct LayerLine {
+    name: &'static str,
+    state: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    ok: bool,
+    schema_id: &'static str,
+    schema_version: &'static str,
+    created_at: String,
+    producer_version: &'static str,
+    status: &'static str,
+    non_fixable: bool,
+    summary: String,
+    fix_commands: Vec<String>,
+    checks: Vec<Check>,
+    layers: Vec<LayerLine>,
+}
+
+fn run(call: &Call) -> Result<Outcome, Failure> {
+    if !call.args.positionals.is_empty() {
+        return Err(Failure::invalid("unexpected positional arguments"));
+    }
+    let (layers, lacks) = layers();
+    let diagnosis = diagnose(checks(&call.args), layers, lacks);
+    let exit = if diagnosis.ok { Exit::Ok } else { Exit::DependencyMissing };
+    Ok(Outcome::new(exit, &lines(&diagnosis), &diagnosis))
+}
+
+/// The layers, and whether one is missing that no run can do without.
+fn layers() -> (Vec<LayerLine>, bool) {
+    let report = probe();
+    let lacks = report.missing().any(|layer| layer.is_vital());
+    let lines = report.0.iter().map(|(layer, state)| LayerLine {
+        name: layer.name(),
+        state: match state {
+            State::Present { .. } => "present",
+            State::Absent { .. } => "absent",
+            State::Broken { .. } => "broken",
+        },
+        detail: explain(state),
+        cost: (!state.is_present()).then(|| layer.cost()),
+    });
+    let pid_namespace = LayerLine {
+        name: "pid_namespace",
+        state: "absent",
+        detail: "not used by this version: the agent sees its real process ids".into(),
+        cost: Some(
+            "if all three processes of the guard are killed in one moment, what left the agent's own family lives on, behind Landlock and a filter that refuses",
+        ),
+    };
+    (lines.chain([pid_namespace]).collect(), lacks)
+}
+
+fn diagnose(checks: Vec<Check>, layers: Vec<LayerLine>, lacks: bool) -> Diagnosis {
+    let count = |status| checks.iter().filter(|check| check.status == status).count();
+    let (failed, warned) = (count("fail"), count("warn"));
+    let non_fixable = lacks || checks.iter().any(|check| check.non_fixable);
+    let status = match (failed > 0 || lacks, warned) {
+        (true, _) => "fail",
+        (false, 0) => "pass",
+        (false, _) => "warn",
+    };
+    let mut fix_commands: Vec<String> = checks.iter().filter_map(|check| check.fix_command.clone()).collect();
+    fix_commands.sort();
+    fix_commands.dedup();
+    Diagnosis {
+        ok: !non_fixable,
+        schema_id: "gait.doctor.result",
+        schema_version: "1.0.0",
+        created_at: clock::now().to_string(),
+        producer_version: app::VERSION,
+        status,
+        non_fixable,
+        summary: format!("doctor: status={status} failed={failed} warned={warned} non_fixable={non_fixable}"),
+        fix_commands,
+        checks,
+        layers,
+    }
+}
+
+fn lines(diagnosis: &Diagnosis) -> Vec<String> {
+    let mut lines = vec![diagnosis.summary.clone()];
+    for check in &diagnosis.checks {
+        lines.push(format!("- {}: {} ({})", check.name, check.status, check.message));
+        lines.extend(check.fix_command.iter().map(|fix| format!("  fix: {fix}")));
+    }
+    for layer in &diagnosis.layers {
+        lines.push(format!("- layer {}: {} ({})", layer.name, layer.state, layer.detail));
+        lines.extend(layer.cost.iter().map(|cost| format!("  without it: {cost}")));
+    }
+    lines
+}
+
+fn checks(args: &Args) -> Vec<Check> {
+    let workdir = PathBuf::from(args.trimmed("workdir").unwrap_or("."));
+    let given = PathBuf::from(args.trimmed("output-dir").unwrap_or("./gait-out"));
+    let clean: PathBuf = workdir.join(&given).components().filter(|part| part.as_os_str() != ".").collect();
+    vec![
+        workdir_check(&workdir),
+        output_check(&clean),
+        temp_check(),
+        Check::pass("schema_files", "required schema files are present"),
+        hooks_check(&workdir),
+        registry_check(),
+        rate_limit_check(&clean),
+        binary_check(),
+        assets_check(&workdir),
+        ambiguity_check(args),
+        permissions_check(args),
+        config_check(args),
+    ]
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+}
+
+/// Whether a file can be made in `folder`.
+fn is_writable(folder: &Path) -> std::io::Result<()> {
+    let probe = folder.join(format!(".gait-doctor-{}", std::process::id()));
+    fs::File::create_new(&probe)?;
+    fs::remove_file(&probe)
+}
+
+fn workdir_check(path: &Path) -> Check {
+    let make = || format!("mkdir -p {}", quoted(path));
+    match fs::metadata(path) {
+        Err(error) => Check::fail("workdir", format!("workdir not accessible: {error}"), make()),
+        Ok(metadata) if !metadata.is_dir() => Check::fail("workdir", "workdir is not a directory", make()),
+        Ok(_) => match is_writable(path) {
+            Ok(()) => Check::pass("workdir", "workdir is writable"),
+            Err(error) => {
+                Check::fail("workdir", format!("workdir not writable: {error}"), format!("chmod u+w {}", quoted(path)))
+            }
+        },
+    }
+}
+
+fn output_check(path: &Path) -> Check {
+    let make = || format!("mkdir -p {}", quoted(path));
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Check::warn("output_dir", "output directory does not exist", make())
+        }
+        Err(error) => Check::fail("output_dir", format!("output directory not accessible: {error}"), make()),
+        Ok(metadata) if !metadata.is_dir() => Check::fail("output_dir", "output path is not a directory", make()),
+        Ok(_) => match is_writable(path) {
+            Ok(()) => Check::pass("output_dir", "output directory is writable"),
+            Err(error) => Check::fail(
+                "output_dir",
+                format!("output directory not writable: {error}"),
+                format!("chmod u+w {}", quoted(path)),
+            ),
+        },
+    }
+}
+
+fn temp_check() -> Check {
+    let path = std::env::temp_dir();
+    match is_writable(&path) {
+        Ok(()) => Check::pass("temp_dir", "temporary directory is writable"),
+        Err(error) => Check::fail(
+            "temp_dir",
+            format!("temporary directory not writable: {error}"),
+            format!("chmod u+w {}", quoted(&path)),
+        ),
+    }
+}
+
+fn hooks_check(workdir: &Path) -> Check {
+    let warn = |message: String| Check::warn("hooks_path", message, "make hooks");
+    let git =
+        std::process::Command::new("git").args(["config", "--get", "core.hooksPath"]).current_dir(workdir).output();
+    let Ok(output) = git else { return warn("git is not available".into()) };
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "" => warn("git core.hooksPath is not configured".into()),
+        ".githooks" => Check::pass("hooks_path", "git hooks path is configured"),
+        other => warn(format!("git core.hooksPath is {other:?} (expected .githooks)")),
+    }
+}
+
+fn registry_check() -> Check {
+    let cache = std::env::var_os("HOME").map(|home| Path::new(&home).join(".gait").join("registry"));
+    match cache {
+        Some(path) if path.is_dir() => Check::pass("registry_cache", "registry cache is accessible"),
+        _ => Check::warn("registry_cache", "registry cache is not initialized", "mkdir -p ~/.gait/registry"),
+    }
+}
+
+fn rate_limit_check(output: &Path) -> Check {
+    let name = "gate_rate_limit_lock";
+    let path = output.join("gate_rate_limits.json.lock");
+    let age = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+    match age {
+        None => Check::pass(name, "no stale gate rate-limit lock detected"),
+        Some(age) if age < Duration::from_secs(30) => Check::pass(name, "gate rate-limit lock is not stale"),
+        Some(_) => Check::warn(name, "stale gate rate-limit lock detected", format!("rm -f {}", quoted(&path))),
+    }
+}
+
+fn binary_check() -> Check {
+    match std::env::current_exe() {
+        Ok(path) => Check::pass(
+            "onboarding_binary",
+            format!("gait binary ready (path={} version=gait {})", path.display(), app::VERSION),
+        ),
+        Err(_) => Check::warn(
+            "onboarding_binary",
+            "gait binary not found; onboarding commands may fail",
+            "cargo build --release",
+        ),
+    }
+}
+
+/// What a checkout of the contract's own program has.
+const ASSETS: [&str; 4] = [
+    "scripts/quickstart.sh",
+    "examples/integrations/openai_agents/quickstart.py",
+    "examples/integrations/langchain/quickstart.py",
+    "examples/integrations/autogen/quickstart.py",
+];
+
+fn assets_check(workdir: &Path) -> Check {
+    let missing: Vec<&str> = ASSETS.into_iter().filter(|asset| !workdir.join(asset).exists()).collect();
+    if missing.is_empty() {
+        return Check::pass("onboarding_assets", "onboarding assets are present");
+    }
+    Check::warn(
+        "onboarding_assets",
+        format!("missing onboarding assets: {}", missing.join(",")),
+        "git restore --source=HEAD -- scripts/quickstart.sh examples/integrations",
+    )
+}
+
+fn ambiguity_check(args: &Args) -> Check {
+    for half in ["private", "public"] {
+        let given = |name: String| args.trimmed(&name).is_some();
+        if given(format!("{half}-key")) && given(format!("{half}-key-env")) {
+            return Check::fail(
+                "key_source_ambiguity",
+                format!("{half} key path and env are both set"),
+                format!("set only one of --{half}-key or --{half}-key-env"),
+            );
+        }
+    }
+    Check::pass("key_source_ambiguity", "key source configuration is unambiguous")
+}
+
+fn permissions_check(args: &Args) -> Check {
+    use std::os::unix::fs::MetadataExt;
+    let name = "key_permissions";
+    let paths: Vec<&str> = ["private-key", "public-key"].iter().filter_map(|flag| args.trimmed(flag)).collect();
+    for (path, is_private) in
+        ["private-key", "public-key"].iter().filter_map(|f| Some((args.trimmed(f)?, *f == "private-key")))
+    {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                let cause = match error.kind() {
+                    std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+                    _ => error.to_string(),
+                };
+                let message = format!("key file not accessible: {path} (stat {path}: {cause})");
+                return Check::warn(name, message, format!("ls -l '{path}'"));
+            }
+        };
+        if metadata.is_dir() {
+            return Check::warn(name, format!("key path is a directory: {path}"), format!("ls -l '{path}'"));
+        }
+        if metadata.mode() & 0o022 != 0 {
+            return Check::warn(
+                name,
+                format!("key file is writable by others: {path}"),
+                format!("chmod go-w '{path}'"),
+            );
+        }
+        if is_private && metadata.mode() & 0o044 != 0 {
+            return Check::warn(
+                name,
+                format!("private key is readable by others: {path}"),
+                format!("chmod go-r '{path}'"),
+            );
+        }
+    }
+    let message = if paths.is_empty() { "no key file paths configured" } else { "key file permissions are strict" };
+    Check::pass(name, message)
+}
+
+fn config_check(args: &Args) -> Check {
+    let name = "key_config";
+    let prod_fix = "set --private-key <path> or --private-key-env <VAR> for prod mode";
+    match args.trimmed("key-mode").unwrap_or("dev") {
+        "dev" if keys::names_a_key(args) => {
+            Check::warn(name, "dev mode ignores explicit key sources", "use --key-mode prod to use the keys given")
+        }
+        "dev" => Check::pass(name, "dev key mode is configured"),
+        "prod" => match keys::signing_key(args) {
+            Ok(Some(_)) => Check::pass(name, "prod key configuration is valid"),
+            Ok(None) => {
+                let message = "invalid prod signing key config: prod mode requires a private key source";
+                Check::fail(name, message, prod_fix)
+            }
+            Err(failure) => {
+                Check::fail(name, format!("invalid prod signing key config: {}", failure.message), prod_fix)
+            }
+        },
+        other => Check::fail(name, format!("unsupported key mode: {other}"), "use --key-mode dev or --key-mode prod"),
+    }
+}
