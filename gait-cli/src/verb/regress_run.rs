@@ -9,8 +9,9 @@ use crate::render::Outcome;
 use gait_core::json;
 use gait_core::regress::CONFIG;
 use gait_core::regress::grade::GradeStatus;
+use gait_core::regress::guarded::graders_of;
 use gait_core::regress::junit::junit;
-use gait_core::regress::run::{RegressResult, run as grade_all, standard_graders};
+use gait_core::regress::run::{RegressResult, run as grade_all};
 use serde::Serialize;
 use std::path::Path;
 
@@ -127,7 +128,7 @@ pub fn report(call: &Call) -> Result<Report, Failure> {
     }
     let or = |flag: &str, default: &str| call.args.trimmed(flag).unwrap_or(default).to_string();
     let (config, output) = (or("config", CONFIG), or("output", "regress_result.json"));
-    let result = grade_all(Path::new(&config), &standard_graders).map_err(Failure::invalid)?;
+    let result = grade_all(Path::new(&config), &graders_of).map_err(Failure::invalid)?;
     let text = json::to_indented_html_safe(&result).map_err(Failure::invalid)?;
     pack::write_file(Path::new(&output), text.as_bytes()).map_err(|failure| failure.within("write regress result"))?;
     let junit_path = call.args.trimmed("junit").map(str::to_string);

@@ -4,10 +4,18 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order};
-use crate::pack;
 use crate::render::Outcome;
+use crate::{locate, pack};
+use gait_core::file;
+use gait_core::guarded::Derivation;
+use gait_core::guarded::redecide::{Compare, divergences, expand};
+use gait_core::guarded::verify::load;
+use gait_core::policy::{Policy, Strictness};
+use gait_core::runpack::open::open_file;
 use gait_core::runpack::replay::{Replay, Step, replay};
 use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
 
 pub static VERB: Verb = Verb {
     path: &["run", "replay"],
@@ -16,6 +24,8 @@ pub static VERB: Verb = Verb {
     positionals: "<run_id|path>",
     flags: &[
         JSON,
+        Flag::value("policy", "<policy.yaml>", "decide every recorded action of a guarded run again under this policy")
+            .hidden(),
         Flag::switch("real-tools", "ask for real tools; they are not implemented"),
         Flag::switch("unsafe-real-tools", "confirm --real-tools"),
         Flag::value("allow-tools", "<csv>", "tools that --real-tools may call"),
@@ -51,6 +61,9 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let [input] = words.as_slice() else {
         return Err(Failure::invalid("expected run_id or path"));
     };
+    if let Some(policy) = call.args.trimmed("policy") {
+        return redecide(input, policy);
+    }
     let warnings = guard(&call.args)?;
     let requested_unsafe = call.args.is_on("unsafe-real-tools");
     let marked = |failure: Failure| match requested_unsafe {
@@ -71,6 +84,37 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     };
     let exit = if ok { Exit::Ok } else { Exit::VerificationFailed };
     Ok(Outcome::new(exit, &lines(&replay, &warnings), &answer))
+}
+
+/// Every recorded decision of a guarded run made again under `policy`; exit 2 on the first that differs.
+fn redecide(input: &str, policy: &str) -> Result<Outcome, Failure> {
+    let path = locate::runpack(input)?;
+    let bytes = file::read(Path::new(policy)).map_err(|error| Failure::invalid(format!("read policy: {error}")))?;
+    let policy = Policy::parse_bytes(&bytes, Strictness::Strict).map_err(Failure::invalid)?;
+    let source = open_file(&path).map_err(|error| Failure::invalid(format!("open zip: {error}")))?;
+    let loaded = load(source).map_err(Failure::invalid)?;
+    let policy = expand(&policy, &loaded.receipt.plan).map_err(Failure::invalid)?;
+    let derivation = Derivation::new(&loaded.ledger, &loaded.chain).map_err(Failure::invalid)?;
+    let found = divergences(&loaded.ledger, &derivation, &policy, Compare::Verdict).map_err(Failure::invalid)?;
+    let run_id = &loaded.receipt.run_id;
+    let mut lines = vec![match found.len() {
+        0 => format!("replay ok: {run_id} (policy)"),
+        count => format!("replay diverged: {run_id} ({count} actions)"),
+    }];
+    // Names come from the agent: debug form shows what a terminal would act on.
+    lines.extend(found.first().map(|first| {
+        format!("first divergence: {} {:?}: {} -> {}", first.tool_name, first.value, first.was, first.now)
+    }));
+    let answer = json!({
+        "ok": found.is_empty(),
+        "run_id": run_id,
+        "mode": "policy",
+        "policy_digest": policy.digest().map_err(Failure::invalid)?,
+        "divergences": found.len(),
+        "first_divergence": found.first(),
+    });
+    let exit = if found.is_empty() { Exit::Ok } else { Exit::VerificationFailed };
+    Ok(Outcome::new(exit, &lines, &answer))
 }
 
 /// The conditions of `--real-tools`, which then still replays stubs; gives the warnings that say so.

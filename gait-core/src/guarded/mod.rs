@@ -4,6 +4,7 @@
 mod derive;
 mod pack;
 mod receipt;
+pub mod redecide;
 pub mod trust;
 pub mod verify;
 

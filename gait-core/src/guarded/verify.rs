@@ -118,6 +118,33 @@ pub fn embedded_key<R: Read + Seek>(container: &mut Container<R>) -> Option<Publ
     PublicKey::from_base64(&receipt.signing.public_key).ok()
 }
 
+/// A guarded runpack whose every part was checked.
+pub struct Loaded {
+    /// `guard.json`.
+    pub receipt: Receipt,
+    /// What the journal adds up to.
+    pub ledger: Ledger,
+    /// Where it ended.
+    pub chain: Chain,
+}
+
+/// Checks a guarded runpack like `verify` without a key, and gives what is in it.
+///
+/// # Errors
+/// What does not hold, in words.
+pub fn load<R: Read + Seek>(source: R) -> Result<Loaded, String> {
+    let mut container = Container::open(source).map_err(text)?;
+    let integrity = crate::runpack::verify::integrity(&mut container).map_err(text)?;
+    demand(kind(&mut container, &integrity) == Kind::Guarded, "not the runpack of a guarded run")?;
+    let report = check(&mut container, &integrity);
+    if !report.holds() {
+        return Err(report.errors.join("; "));
+    }
+    let (receipt, _) = read_receipt(&mut container)?;
+    let (ledger, chain) = read_journal(&mut container, &segment_names(&integrity)?)?;
+    Ok(Loaded { receipt, ledger, chain })
+}
+
 /// Why a pack is refused, inside of this module.
 type Finding = String;
 

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod fixture;
 pub mod grade;
+pub mod guarded;
 pub mod init;
 pub mod junit;
 pub mod run;

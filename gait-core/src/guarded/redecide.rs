@@ -1,0 +1,107 @@
+//! Recorded decisions, made again under another policy (contract guarded-run 6).
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::derive::Derivation;
+use super::receipt::Plan;
+use crate::intent::{Intent, IntentRequest};
+use crate::journal::{Decided, Ledger, LedgerIntent, Source};
+use crate::policy::{Decision, Policy, Variables, evaluate};
+
+/// What has to stay equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// The verdict.
+    Verdict,
+    /// Codes and rule too.
+    Reasons,
+}
+
+/// A policy with the variables of a recorded run.
+///
+/// # Errors
+/// It uses a variable that does not exist or that the run had not.
+pub fn expand(policy: &Policy, plan: &Plan) -> Result<Policy, String> {
+    let some = |value: &String| (!value.is_empty()).then(|| value.clone());
+    let variables = &plan.variables;
+    let variables =
+        Variables { workspace: variables.workspace.clone(), home: some(&variables.home), tmp: some(&variables.tmp) };
+    policy.expand(&variables).map_err(|e| e.to_string())
+}
+
+/// A recorded action that is decided otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Divergence {
+    /// The record.
+    pub intent_id: String,
+    /// Its tool.
+    pub tool_name: String,
+    /// Its target.
+    pub value: String,
+    /// As recorded.
+    pub was: String,
+    /// As decided now.
+    pub now: String,
+}
+
+/// Decides every action again that the policy had decided, in the order of the records.
+///
+/// # Errors
+/// A recorded intent that is none: the journal was not checked.
+pub fn divergences(
+    ledger: &Ledger,
+    derivation: &Derivation<'_>,
+    policy: &Policy,
+    compare: Compare,
+) -> Result<Vec<Divergence>, String> {
+    let mut found = Vec::new();
+    for tally in derivation.tallies() {
+        let recorded = &ledger.decisions()[tally.decision];
+        if recorded.source != Source::Policy {
+            continue;
+        }
+        let entry = &ledger.intents()[tally.intent];
+        let now = evaluate(policy, &read_intent(entry)?);
+        if differs(recorded, &now, compare) {
+            let was = recorded.policy_verdict.unwrap_or(recorded.verdict);
+            found.push(Divergence {
+                intent_id: format!("intent_{}", entry.digest),
+                tool_name: entry.tool_name.to_string(),
+                value: entry.value.to_string(),
+                was: told(was.as_str(), &recorded.reason_codes, compare),
+                now: told(now.verdict.as_str(), &now.reason_codes, compare),
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn told(verdict: &str, codes: &[String], compare: Compare) -> String {
+    match compare {
+        Compare::Verdict => verdict.to_owned(),
+        Compare::Reasons => format!("{verdict} ({})", codes.join(", ")),
+    }
+}
+
+fn differs(recorded: &Decided, now: &Decision, compare: Compare) -> bool {
+    let was = recorded.policy_verdict.unwrap_or(recorded.verdict);
+    if was != now.verdict {
+        return true;
+    }
+    // Approval and simulation are not the policy's words.
+    let own = recorded.reason_codes.iter().filter(|code| {
+        !code.starts_with("approval_") && !code.starts_with("simulated_") && *code != "simulate_mode_non_enforcing"
+    });
+    compare == Compare::Reasons && (!own.eq(now.reason_codes.iter()) || recorded.matched_rule != now.matched_rule)
+}
+
+/// The intent of a journal.
+///
+/// # Errors
+/// It is none: the journal was not checked.
+pub fn read_intent(entry: &LedgerIntent) -> Result<Intent, String> {
+    let value: Value = serde_json::from_slice(&entry.canonical).map_err(|e| e.to_string())?;
+    let request = IntentRequest::from_record(&entry.tool_name, value).map_err(|e| e.to_string())?;
+    request.normalize().map_err(|e| e.to_string())
+}
