@@ -151,16 +151,25 @@ fn workspace(args: &Args) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// `gait-out`, made if it is not there: what can't be written is found before the agent starts.
+/// `gait-out`: where it is or will be, tried out. What can't be written is found before the agent starts, and a folder
+/// that was not there before is not there while the agent runs either.
 fn out_folder(args: &Args) -> Result<PathBuf, Failure> {
     let given = args.raw("out-dir").filter(|path| !path.is_empty()).map_or(Path::new("gait-out"), Path::new);
     let refuse =
         |error: &dyn std::fmt::Display| Failure::invalid(format!("output folder {}: {error}", given.display()));
-    file::create_folders(given).map_err(|error| refuse(&error))?;
-    let path = fs::canonicalize(given).map_err(|error| refuse(&error))?;
-    let probe = path.join(format!(".gait-{}", std::process::id()));
-    fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| refuse(&error))?;
-    Ok(path)
+    let missing: Vec<&Path> =
+        given.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
+    let tried = file::create_folders(given).map_err(|error| refuse(&error)).and_then(|()| {
+        let path = fs::canonicalize(given).map_err(|error| refuse(&error))?;
+        let probe = path.join(format!(".gait-{}", std::process::id()));
+        fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| refuse(&error))?;
+        Ok(path)
+    });
+    for folder in missing {
+        // Not empty: somebody else needs it by now.
+        let _ = fs::remove_dir(folder);
+    }
+    tried
 }
 
 /// `$HOME/.gait`, made if it is not there.
