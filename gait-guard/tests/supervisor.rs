@@ -1,5 +1,4 @@
 //! The supervisor, from launch to the end of the tree.
-#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 mod common;
