@@ -351,3 +351,57 @@ fn a_run_is_not_sealed_while_it_goes_on_nor_with_another_key() {
     assert!(!out.exists());
     seal(&folder, mine(), sealed_at(), &out).unwrap();
 }
+
+/// The contract's own model of the format, where it is at hand.
+#[test]
+fn the_model_of_the_contract_accepts_our_packs() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/contract/tools/make_guarded_runpack.py");
+    if !model.exists() {
+        eprintln!("skipped: {} is not there", model.display());
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    session.spawned(me().tid);
+    for path in ["/work/a", "/work/secret", "/work/ask", "/work/caf\u{e9} ", "/work/a"] {
+        session.judge(me(), &read(path));
+    }
+    session.executed(me(), b"/bin/agent", &[b"agent".to_vec()]);
+    let bundle = session.finish(Outcome::Exited(0)).unwrap().bundle;
+    let output = match std::process::Command::new("python3").arg(&model).arg("verify").arg(&bundle).output() {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("skipped: no python3: {error}");
+            return;
+        }
+    };
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["problems"], serde_json::json!([]), "{answer}");
+    assert_eq!((&answer["complete"], &answer["decisions"]), (&true.into(), &5.into()));
+}
+
+#[test]
+fn many_decisions_on_the_same_files_do_not_make_the_guard_grow() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    let judge = |count: u32| {
+        for _ in 0..count {
+            for path in ["/work/a", "/work/b", "/work/c", "/work/secret"] {
+                session.judge(me(), &read(path));
+            }
+        }
+    };
+    judge(5_000);
+    let before = resident();
+    let started = std::time::Instant::now();
+    judge(50_000);
+    println!("{:?} per decision, unoptimised", started.elapsed() / 200_000);
+    // Other tests run in this process meanwhile; a list of 200,000 decisions would take more than this.
+    assert!(resident().saturating_sub(before) < 64 << 20);
+    let finished = session.finish(Outcome::Exited(0)).unwrap();
+    assert_eq!((finished.summary.counters.decisions, finished.summary.complete), (220_000, true));
+}
