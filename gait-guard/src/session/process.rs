@@ -202,7 +202,12 @@ mod tests {
 
     fn ask(processes: &mut Processes, tid: i32, t: u64) -> (Who, Vec<Fork>) {
         let mut forks = Vec::new();
-        let who = processes.of::<()>(tid, t, |fork| Ok(forks.push(fork))).unwrap();
+        let who = processes
+            .of::<()>(tid, t, |fork| {
+                forks.push(fork);
+                Ok(())
+            })
+            .unwrap();
         (who, forks)
     }
 
