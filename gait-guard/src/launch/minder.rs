@@ -7,6 +7,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{self, Errno};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use crate::sys::process::{SignalSet, collect_dead_children};
+
 /// How long an agent that was asked to end may take before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
 
@@ -28,6 +30,7 @@ pub struct Minder<'a> {
     agent: Pid,
     pidfd: OwnedFd,
     signals: OwnedFd,
+    deaths: OwnedFd,
     stop: BorrowedFd<'a>,
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
@@ -35,21 +38,26 @@ pub struct Minder<'a> {
 }
 
 impl<'a> Minder<'a> {
-    /// Minds `agent`, the leader of its session; `signals` gives numbers to pass on, one byte each;
+    /// Minds `agent`, the leader of its session, from the main thread, to which its orphans come; `signals` gives numbers to pass on, one byte each;
     /// `stop` is readable once the run can't go on.
     ///
     /// # Errors
-    /// Those of `pidfd_open(2)`.
+    /// Those of `pidfd_open(2)` and `signalfd(2)`.
     pub fn new(agent: Pid, signals: OwnedFd, stop: BorrowedFd<'a>, timeout: Option<Duration>) -> io::Result<Self> {
         let pidfd = pidfd_open(agent, PidfdFlags::empty())?;
+        // Blocked since the launcher.
+        let deaths = SignalSet::of(&[Signal::CHILD]).descriptor()?;
         let deadline = timeout.map(|after| Instant::now() + after);
-        Ok(Self { agent, pidfd, signals, stop, deadline, kill_at: None, cause: Cause::Itself })
+        Ok(Self { agent, pidfd, signals, deaths, stop, deadline, kill_at: None, cause: Cause::Itself })
     }
 
     /// Returns when the agent has ended, or must be.
     pub fn mind(mut self) -> Cause {
         loop {
             let events = self.wait();
+            if events.death {
+                self.collect();
+            }
             if events.agent {
                 break;
             }
@@ -78,17 +86,24 @@ impl<'a> Minder<'a> {
             let left = at.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
-        let mut fds =
-            [self.pidfd.as_fd(), self.stop, self.signals.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let mut fds = [self.pidfd.as_fd(), self.stop, self.signals.as_fd(), self.deaths.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {
-                let [agent, ended, signal] = fds.map(|fd| fd.revents().intersects(PollFlags::IN | PollFlags::HUP));
-                Events { agent, ended, signal }
+                let [agent, ended, signal, death] =
+                    fds.map(|fd| fd.revents().intersects(PollFlags::IN | PollFlags::HUP));
+                Events { agent, ended, signal, death }
             }
-            Err(Errno::INTR) => Events { agent: false, ended: false, signal: false },
+            Err(Errno::INTR) => Events::default(),
             // Without eyes the run can't be minded.
-            Err(_) => Events { agent: false, ended: true, signal: false },
+            Err(_) => Events { ended: true, ..Events::default() },
         }
+    }
+
+    /// Collects orphans that died. The signal is taken first: one that comes meanwhile makes the descriptor readable again.
+    fn collect(&self) {
+        let _ = io::read(&self.deaths, &mut [0u8; 128]);
+        collect_dead_children();
     }
 
     fn pass_on(&mut self) {
@@ -120,8 +135,10 @@ impl<'a> Minder<'a> {
     }
 }
 
+#[derive(Default)]
 struct Events {
     agent: bool,
     ended: bool,
     signal: bool,
+    death: bool,
 }

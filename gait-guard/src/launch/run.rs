@@ -17,6 +17,7 @@ use crate::notify::{Context, NotifyError, Supervisor};
 use crate::session::Judge;
 use crate::sys::child::{Execution, Failed};
 use crate::sys::listener::Listener;
+use crate::sys::process::collect_dead_children;
 
 /// What a run needs besides its command.
 pub struct Terms<'a> {
@@ -99,6 +100,7 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
         drop(go);
         let mut status = None;
         let immortal = family.kill_until(|| {
+            collect_dead_children();
             if let (Ok((agent, _)), None) = (&minded, status) {
                 // Before Linux 6.11 a dead task counts as under its filter until it is collected.
                 status = status_of(*agent);

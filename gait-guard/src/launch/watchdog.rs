@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! launcher     what the user started: relays signals, ends with the run's exit status
-//!   watchdog   takes every orphan (subreaper)
-//!     supervisor   everything else: session, notify engine
+//!   watchdog   takes every orphan when the supervisor is gone (subreaper)
+//!     supervisor   everything else: session, notify engine; takes every orphan (subreaper)
 //!       agent
 //! ```
 //! When the launcher dies, the watchdog kills everything below itself. When the supervisor dies, so does the
@@ -206,6 +206,10 @@ fn be_supervisor(
     verdict: Verdict,
     work: impl FnOnce(Wards) -> Vec<u8>,
 ) -> u8 {
+    // Where Yama lets a process look into its descendants only, an orphan must stay one to be judged.
+    if set_child_subreaper(Some(getpid())).is_err() {
+        return 1;
+    }
     let tree = Tree::new(getpid(), Some(watchdog), Some(launcher));
     let result = work(Wards { tree, signals, blocked, watchdog });
     let written = std::fs::File::from(verdict.paper).write_all(&result);

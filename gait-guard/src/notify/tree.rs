@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 /// The agent's processes: those that descend from the guard without being part of it.
 ///
-/// A process whose parent died goes to the nearest subreaper, which is the watchdog: so a chain of
+/// A process whose parent died goes to the nearest subreaper, which is the supervisor: so a chain of
 /// parents never leaves the guard.
 #[derive(Clone, Debug)]
 pub struct Tree {

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use rustix::fd::{FromRawFd, OwnedFd};
 use rustix::io::{self, Errno};
 use rustix::process::{Pid, Signal};
 
@@ -98,6 +99,20 @@ impl SignalSet {
         }
     }
 
+    /// A descriptor that is readable while one of these, which must be blocked, is pending (`signalfd(2)`).
+    ///
+    /// # Errors
+    /// Those of `signalfd(2)`.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        // SAFETY: the set is initialised; -1 asks for a new descriptor.
+        let fd = unsafe { libc::signalfd(-1, &self.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(super::last_errno());
+        }
+        // SAFETY: just made, and nobody else has its number.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
     /// The address of the set, for the child that [`super::child`] makes.
     pub(super) fn as_ptr(&self) -> *const libc::sigset_t {
         ptr::from_ref(&self.0)
@@ -107,4 +122,32 @@ impl SignalSet {
 /// Stops this process, as the terminal would.
 pub fn stop_self() -> io::Result<()> {
     rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)
+}
+
+/// Collects the dead children of the calling thread (orphans that came to this process are its main thread's), and
+/// leaves alone what others wait for: a child that a tracer thread holds at a stop is only looked at.
+pub fn collect_dead_children() {
+    while let Some(child) = dead_child() {
+        let options = libc::WNOHANG | libc::__WNOTHREAD;
+        // SAFETY: a null pointer asks for no status.
+        if unsafe { libc::waitpid(child, ptr::null_mut(), options) } <= 0 {
+            break;
+        }
+    }
+}
+
+/// The next dead child, which stays to be collected.
+fn dead_child() -> Option<i32> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WNOTHREAD;
+    // SAFETY: `info` is room for one `siginfo_t`.
+    if unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) } != 0 {
+        return None;
+    }
+    // SAFETY: zeroed before, and written by waitid where there is a child.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: either zeros or the SIGCHLD form, which has a pid.
+    let pid = unsafe { info.si_pid() };
+    let is_dead = matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
+    (pid > 0 && is_dead).then_some(pid)
 }
