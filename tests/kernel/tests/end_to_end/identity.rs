@@ -70,8 +70,8 @@ fn guarded(scene: &Scene, shoes: &[&str], policy: &str, agent: &[&str]) -> anyho
 }
 
 const ATTEMPTS: &str = "cat own; echo; echo new >new; cat new; mkdir d; mv new d; chmod 600 d/new; ls d; seq 3 | sort -r | head -1
-cat {S}/secret; echo evil >{S}/evil; rm {S}/secret; chmod 777 {S}; cp {A} mine; ./mine mark 1; kill -0 $PPID; cat /proc/$PPID/environ
-{A} calls 'socket 2 1 0' 'connect $1 hex:0200000150000000000000000000000000 16'; {A} memfd-exec {A} mark 1; {A} calls 'ptrace 16 1 0 0'
+cat {S}/secret; echo evil >{S}/evil; rm {S}/secret; chmod 777 {S}; cp {A} mine; ./mine say; kill -0 $PPID; cat /proc/$PPID/environ
+{A} calls 'socket 2 1 0' 'connect $1 hex:0200000150000000000000000000000000 16'; {A} memfd-exec {A} say; {A} calls 'ptrace 16 1 0 0'
 echo done";
 
 fn works(shoes: &[&str]) -> anyhow::Result<()> {
@@ -79,7 +79,7 @@ fn works(shoes: &[&str]) -> anyhow::Result<()> {
     let agent = ["/bin/bash", "-c", ATTEMPTS];
     let Guarded { ran, pack } = guarded(&scene, shoes, CORPUS_POLICY, &agent)?;
     ensure!(ran.code == 0 && ran.stdout.starts_with("own\nnew\nnew\n3\n") && ran.stdout.ends_with("done\n"), "{ran:?}");
-    ensure!(!ran.stdout.contains(CANARY) && !ran.stdout.contains('x'), "{ran:?}");
+    ensure!(!ran.stdout.contains(CANARY) && !ran.stdout.contains("it-ran"), "{ran:?}");
     ensure!(fs::read_to_string(scene.path("{S}/secret"))? == CANARY, "the secret changed");
     ensure!(!scene.path("{S}/evil").exists(), "a file in S");
     for (tool, value) in [
