@@ -73,14 +73,15 @@ fn prepare(context: &mut Context, call: &Call, request: &Request) -> Result<Imag
     let mut path = PathBuffer::new();
     agent.path(request.path, &mut path)?;
     let handle = open(context, &agent, request, path.as_bytes())?;
-    runnable(&handle, request.flags)?;
+    let unexecutable = runnable(&handle, request.flags)?;
     let mut arguments = arguments(&agent, request.arguments)?;
     if arguments.is_empty() {
         // The kernel makes up an empty name for the program (Linux 5.18).
         arguments.push(Vec::new());
     }
     let called = called(request, path.as_bytes());
-    judge_chain(context, call, handle, arguments, called)
+    let image = judge_chain(context, call, handle, arguments, called)?;
+    unexecutable.map_or(Ok(image), |errno| Err(errno.into()))
 }
 
 fn open(context: &Context, agent: &Agent<'_>, request: &Request, path: &[u8]) -> Result<OwnedFd, Stop> {
@@ -95,9 +96,12 @@ fn open(context: &Context, agent: &Agent<'_>, request: &Request, path: &[u8]) ->
 }
 
 /// What the kernel checks about a file before it asks whether it may be executed: such a call fails
-/// whatever the policy says, so nothing is decided.
-fn runnable(handle: &OwnedFd, flags: i32) -> Result<(), Stop> {
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(handle)?.st_mode);
+/// whatever the policy says, so nothing is decided. The exception is a program on a mount without execution, for that
+/// is how the agent holds files that it may not execute: the error it will get is given back, to be told after the verdict.
+fn runnable(handle: &OwnedFd, flags: i32) -> Result<Option<Errno>, Stop> {
+    const ANY_EXECUTE: u32 = 0o111;
+    let mode = rustix::fs::fstat(handle)?.st_mode;
+    let kind = FileType::from_raw_mode(mode);
     if kind == FileType::Symlink && flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
         return Err(Errno::LOOP.into());
     }
@@ -105,8 +109,11 @@ fn runnable(handle: &OwnedFd, flags: i32) -> Result<(), Stop> {
         return Err(Errno::ACCESS.into());
     }
     let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    rustix::fs::accessat(CWD, link, Access::EXEC_OK, AtFlags::EACCESS)?;
-    Ok(())
+    match rustix::fs::accessat(CWD, link, Access::EXEC_OK, AtFlags::EACCESS) {
+        Ok(()) => Ok(None),
+        Err(Errno::ACCESS) if mode & ANY_EXECUTE != 0 => Ok(Some(Errno::ACCESS)),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// How the kernel will spell the path to the new program (`AT_EXECFN`, `fs/exec.c` `alloc_bprm`).

@@ -346,7 +346,11 @@ fn kernel_files() -> Vec<Denial> {
     let root_write = |name: &str, file: &'static str| {
         let call = format!("open s:{file} 1");
         let denial = denial(name).needs(&[Need::Root, Need::File(file)]).calls(&[&call]);
-        denial.recorded("fs.write", file, "endpoint_path_not_allowlisted")
+        denial.recorded(
+            "fs.write",
+            file,
+            if file.starts_with("/proc") { "guard_floor_privilege" } else { "endpoint_path_not_allowlisted" },
+        )
     };
     vec![
         root_write("FS-24 core_pattern as root", "/proc/sys/kernel/core_pattern"),
