@@ -45,7 +45,7 @@ fn printed(args: &[OsString], correlation_id: &str) -> Printed {
         },
         Request::Verb(verb, tokens) => {
             let form = if flags::wants_json(verb.flags, verb.order, tokens) { Form::Json } else { Form::Text };
-            render::answer(form, verb.label, correlation_id, call(verb, tokens, form, correlation_id))
+            render::answer(form, verb.label, correlation_id, call(verb, tokens, form))
         }
     }
 }
@@ -116,12 +116,12 @@ fn meant_command(word: &OsStr) -> Option<String> {
     nearest(word.to_str()?, known).map(str::to_string)
 }
 
-fn call(verb: &Verb, tokens: &[OsString], form: Form, correlation_id: &str) -> Result<Outcome, Failure> {
+fn call(verb: &Verb, tokens: &[OsString], form: Form) -> Result<Outcome, Failure> {
     let args = flags::parse(verb.flags, verb.order, tokens).map_err(|error| flag_failure(verb, &error))?;
     if args.help {
         return Ok(Outcome::plain(Exit::Ok, help::page(verb)));
     }
-    (verb.run)(&Call { args, form, correlation_id: correlation_id.to_string() })
+    (verb.run)(&Call { args, form })
 }
 
 fn flag_failure(verb: &Verb, error: &FlagError) -> Failure {

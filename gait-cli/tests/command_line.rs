@@ -1,4 +1,5 @@
 //! What the command line answers: help, errors, hints, JSON.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failure here fails the test")]
 
 use assert_cmd::Command;
 use serde_json::Value;

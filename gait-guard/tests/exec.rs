@@ -1,5 +1,4 @@
 //! Execs under the real supervisor: what runs is what was judged, whatever other threads do meanwhile.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 mod common;

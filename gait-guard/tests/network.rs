@@ -1,5 +1,4 @@
 //! Calls on sockets under the real supervisor.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 mod common;

@@ -1,5 +1,4 @@
 //! Calls that name processes: the agent reaches its own, and neither the guard nor anybody else.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 mod common;

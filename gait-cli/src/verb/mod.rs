@@ -137,8 +137,6 @@ pub struct Group {
 pub struct Call {
     pub args: Args,
     pub form: Form,
-    /// 24 hex characters that name this command line (contract, artifacts 2.7).
-    pub correlation_id: String,
 }
 
 impl Verb {

@@ -5,11 +5,9 @@ use crate::failure::Failure;
 use crate::flags::Args;
 use crate::verb::Call;
 use crate::{app, clock, keys, local_key};
-use gait_core::digest::Sha256Hex;
 use gait_core::file;
 use gait_core::policy::{Policy, Strictness};
 use gait_core::runpack::footer::is_plain_run_id;
-use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use gait_guard::exec::{Demands, Request};
 use gait_guard::host::Layer;
@@ -47,7 +45,8 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
     let started_at = clock::now();
     let run_id = run_id(args, &started_at)?;
     let workspace = workspace(args)?;
-    let (key, key_source, closed) = key(args)?;
+    let (key, key_source) = keys::signing_key_or_local(args)?;
+    let (closed, key_variable) = key_holders(args)?;
     let state = state()?;
     let out = out_folder(args)?;
     Ok(Request {
@@ -67,10 +66,11 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
         enforcement: if args.is_on("simulate") { Enforcement::Simulate } else { Enforcement::Enforce },
         demands,
         timeout,
-        environment: std::env::vars_os().collect(),
+        // Not even with --keep-env: the agent could sign in the guard's name.
+        environment: std::env::vars_os().filter(|(name, _)| Some(name) != key_variable.as_ref()).collect(),
         keep: args.csv("keep-env").into_iter().map(OsString::from).collect(),
         key,
-        key_source,
+        key_source: key_source.word().to_owned(),
         producer_version: app::VERSION.to_owned(),
         started_at,
     })
@@ -183,18 +183,12 @@ fn state() -> Result<PathBuf, Failure> {
     fs::canonicalize(state).map_err(refuse)
 }
 
-/// The signing key, where it is from, and the file that the agent must not read.
-fn key(args: &Args) -> Result<(PrivateKey, String, Vec<PathBuf>), Failure> {
-    match keys::signing_key(args)? {
-        None => Ok((local_key::load_or_make()?.0, "local".into(), Vec::new())),
-        Some(key) => match args.raw("private-key").filter(|path| !path.is_empty()) {
-            Some(path) => {
-                let path = fs::canonicalize(path).map_err(|error| Failure::invalid(format!("private key: {error}")))?;
-                Ok((key, "file".into(), vec![path]))
-            }
-            None => Ok((key, "env".into(), Vec::new())),
-        },
-    }
+/// What holds the signing key and is not for the agent: the file, or the variable.
+fn key_holders(args: &Args) -> Result<(Vec<PathBuf>, Option<OsString>), Failure> {
+    let given = |flag: &str| args.raw(flag).filter(|value| !value.is_empty());
+    let file = given("private-key").map(fs::canonicalize).transpose();
+    let file = file.map_err(|error| Failure::invalid(format!("private key: {error}")))?;
+    Ok((file.into_iter().collect(), given("private-key-env").map(OsString::from)))
 }
 
 /// The user's name, or their number.
@@ -203,10 +197,10 @@ fn user() -> String {
     named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty()).unwrap_or_else(gait_guard::host::user_id)
 }
 
-/// For names of the embedded policy in messages and tests.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gait_core::digest::Sha256Hex;
 
     #[test]
     fn durations_are_read_as_people_write_them() {
