@@ -81,6 +81,21 @@ fn killed(count: usize) -> anyhow::Result<()> {
     kill_when_ready(&scene, &mut command, count)
 }
 
+/// The innermost process that runs gait: launcher, watchdog, supervisor.
+fn supervisor(gait: u32) -> anyhow::Result<u32> {
+    let program = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let (own, mut found) = (program(gait), gait);
+    loop {
+        let children = fs::read_to_string(format!("/proc/{found}/task/{found}/children"))?;
+        let mut guards =
+            children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(|pid| program(*pid) == own);
+        match guards.next() {
+            Some(next) => found = next,
+            None => return Ok(found),
+        }
+    }
+}
+
 fn sealed() -> anyhow::Result<()> {
     let scene = Scene::new()?;
     let script = "for n in 1 2 3; do cat own; done >/dev/null; cat {S}/secret 2>/dev/null; echo ready; sleep 100";
@@ -92,8 +107,12 @@ fn sealed() -> anyhow::Result<()> {
     let seal = [&*gait, "run", "seal", run_id.as_str(), "--out-dir", "{R}/out"];
     let early = scene.bare(&seal)?;
     ensure!(early.code == 6, "a run that goes on was sealed: {early:?}");
-    running.kill()?;
-    running.wait()?;
+    // The one who writes the journal, so that nobody is left to end it properly.
+    let supervisor = supervisor(running.id())?.to_string();
+    let shot = scene.bare(&["/bin/kill", "-9", supervisor.as_str()])?;
+    ensure!(shot.code == 0, "{shot:?}");
+    let ended = running.wait()?;
+    ensure!(!ended.success(), "gait says that all is well: {ended:?}");
     all_gone(&scene)?;
     let late = scene.bare(&seal)?;
     ensure!(late.code == 0, "{late:?}");

@@ -127,7 +127,7 @@ fn loaders() -> Vec<Denial> {
         ]),
         denial("EX-02 a personality that makes readable mappings executable")
             .calls(&["personality 0x400000"])
-            .recorded("sys.personality", "*", "guard_floor_unmediated"),
+            .recorded("sys.personality", "*", "guard_floor_*"),
         denial("EX-08 a library of the workspace in LD_PRELOAD")
             .setup(|scene| {
                 let source = "__attribute__((constructor)) void hello(void) { __builtin_puts(\"preloaded\"); }";

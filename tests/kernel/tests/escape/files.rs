@@ -306,7 +306,7 @@ fn changes() -> Vec<Denial> {
         denial("FS-26 fanotify").needs(&[Need::Root]).calls(&["fanotify_init 0 0"]).recorded(
             "sys.fanotify_init",
             "*",
-            "guard_floor_unmediated",
+            "guard_floor_*",
         ),
     ]
 }

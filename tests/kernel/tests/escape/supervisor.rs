@@ -33,8 +33,8 @@ fn own_files() -> Vec<Denial> {
     let guards = |name: &str| denial(name).policy(ALLOW_ALL).setup(key);
     vec![
         guards("SUP-07 the signing key").runs(&["/bin/sh", "-c", "cat {R}/home/.gait/keys/*"]).shows("=").recorded(
-            "fs.read",
-            "{R}/home/.gait/keys/*",
+            "fs.list",
+            "{R}/home/.gait/keys",
             "guard_floor_guard_access",
         ),
         guards("SUP-07 the policy file")
