@@ -103,7 +103,7 @@ impl<'a> Minder<'a> {
     /// Collects orphans that died. The signal is taken first: one that comes meanwhile makes the descriptor readable again.
     fn collect(&self) {
         let _ = io::read(&self.deaths, &mut [0u8; 128]);
-        collect_dead_children();
+        collect_dead_children(Some(self.agent));
     }
 
     fn pass_on(&mut self) {

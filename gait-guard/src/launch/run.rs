@@ -100,10 +100,13 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
         drop(go);
         let mut status = None;
         let immortal = family.kill_until(|| {
-            collect_dead_children();
             if let (Ok((agent, _)), None) = (&minded, status) {
                 // Before Linux 6.11 a dead task counts as under its filter until it is collected.
                 status = status_of(*agent);
+            }
+            // The rest only once the agent's own status is known: whoever collects it first is the only one to see it.
+            if minded.is_err() || status.is_some() {
+                collect_dead_children(None);
             }
             acting.is_finished()
         });

@@ -126,8 +126,13 @@ pub fn stop_self() -> io::Result<()> {
 
 /// Collects the dead children of the calling thread (orphans that came to this process are its main thread's), and
 /// leaves alone what others wait for: a child that a tracer thread holds at a stop is only looked at.
-pub fn collect_dead_children() {
+///
+/// Stops at `awaited`, whose status somebody wants: it falls to this thread when the one that made it has ended.
+pub fn collect_dead_children(awaited: Option<Pid>) {
     while let Some(child) = dead_child() {
+        if awaited.is_some_and(|awaited| awaited.as_raw_nonzero().get() == child) {
+            break;
+        }
         let options = libc::WNOHANG | libc::__WNOTHREAD;
         // SAFETY: a null pointer asks for no status.
         if unsafe { libc::waitpid(child, ptr::null_mut(), options) } <= 0 {
