@@ -240,24 +240,17 @@ pub(super) struct Status {
     pub(super) umask: u32,
     /// The process, in the guard's pid namespace.
     pub(super) tgid: i32,
-    /// The process, in the innermost pid namespace that it is in.
-    pub(super) inner_tgid: i32,
-    /// The thread, in the innermost pid namespace that it is in.
-    pub(super) inner_tid: i32,
     /// Whether a signal is pending that would end a blocked call.
     pub(super) interrupted: bool,
 }
 
 impl Status {
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        let last_word = |value: &[u8]| decimal(value.split(u8::is_ascii_whitespace).rfind(|word| !word.is_empty())?);
         let set = |name: &[u8]| hexadecimal(field(text, name)?);
         let pending = set(b"SigPnd:")? | set(b"ShdPnd:")?;
         Some(Self {
             umask: octal(field(text, b"Umask:")?)?,
             tgid: decimal(field(text, b"Tgid:")?)?,
-            inner_tgid: last_word(field(text, b"NStgid:")?)?,
-            inner_tid: last_word(field(text, b"NSpid:")?)?,
             interrupted: pending & !set(b"SigBlk:")? & !set(b"SigIgn:")? != 0,
         })
     }
@@ -302,9 +295,9 @@ mod tests {
 
     #[test]
     fn status_is_read_field_by_field() {
-        let text = b"Name:\tevil Umask:\\n\nUmask:\t0027\nState:\tR (running)\nTgid:\t12\nNStgid:\t12\t3\nNSpid:\t14\t5\n\
+        let text = b"Name:\tevil Umask:\\n\nUmask:\t0027\nState:\tR (running)\nTgid:\t12\n\
             SigQ:\t0/1\nSigPnd:\t0000000000000002\nShdPnd:\t0000000000000001\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001000\n";
-        let expected = Status { umask: 0o27, tgid: 12, inner_tgid: 3, inner_tid: 5, interrupted: true };
+        let expected = Status { umask: 0o27, tgid: 12, interrupted: true };
         assert_eq!(Status::parse(text), Some(expected));
     }
 

@@ -9,7 +9,7 @@ use super::agent::Stop;
 use super::park::Parking;
 use super::tracer::Tracer;
 use super::view::View;
-use super::{Call, InnerProc, Reply, Tree};
+use super::{Call, Reply, Tree};
 use crate::event::{Action, PathOp};
 use crate::session::{Floor, Judge, Ruling};
 use crate::sys::listener::Listener;
@@ -48,11 +48,6 @@ impl Context {
         let parking = Parking::new(Arc::clone(&listener));
         let tracer = Tracer::new(Arc::clone(&listener), Arc::clone(&judge));
         Ok(Self { judge, listener, tree, noexec_root, view, parking, tracer })
-    }
-
-    /// Tells that the agent lives in a pid namespace of its own, with this procfs.
-    pub fn set_inner_proc(&mut self, inner: InnerProc) {
-        self.view.set_inner(inner);
     }
 
     /// Has an operation on a path decided and recorded.

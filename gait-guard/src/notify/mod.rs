@@ -39,4 +39,3 @@ pub use reply::{RegisterOnly, Reply};
 pub use supervisor::{NotifyError, Supervisor};
 pub use tree::Tree;
 pub(crate) use tree::parent_of;
-pub use view::InnerProc;

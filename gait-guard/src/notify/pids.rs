@@ -1,7 +1,6 @@
 //! Calls that name a process or a group by number: decided by registers alone.
 //!
-//! An agent in a pid namespace of its own can only name its own tree there, but for the init of that
-//! namespace, which is the guard's. Otherwise a number can be anybody's.
+//! A number can be anybody's: the agent is in the pid namespace of everybody else.
 
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -85,8 +84,6 @@ fn decide(context: &Context, call: &Call, name: &'static str, named: Named) -> R
         Named::Own => Whose::Tree,
         Named::Process(pid) => whose(context, pid),
         Named::Group(group) => whose_group(context, group),
-        // In a namespace of its own that is its tree; elsewhere it could be anybody.
-        Named::All if context.view.is_apart() => Whose::Tree,
         Named::All | Named::User => Whose::Outside,
     };
     match whose {
@@ -102,17 +99,8 @@ fn refused(context: &Context, call: &Call, name: &'static str, detail: &'static 
     Reply::Errno(context.judge.deny(call.actor(), &action, floor))
 }
 
-/// Whose the process or thread is that the agent calls `pid`.
+/// Whose the process or thread `pid` is.
 pub(super) fn whose(context: &Context, pid: i32) -> Whose {
-    match context.view.init() {
-        Some(init) if init == pid => Whose::Guard,
-        _ if context.view.is_apart() => Whose::Tree,
-        _ => whose_outer(context, pid),
-    }
-}
-
-/// Whose a process of the guard's pid namespace is.
-fn whose_outer(context: &Context, pid: i32) -> Whose {
     match kin(pid) {
         None => Whose::Nobody,
         Some(kin) if context.tree.is_guard(kin.process) => Whose::Guard,
@@ -123,12 +111,9 @@ fn whose_outer(context: &Context, pid: i32) -> Whose {
 
 /// A group is of one session, and sessions of the tree were begun by the tree: so any member tells.
 fn whose_group(context: &Context, group: i32) -> Whose {
-    if context.view.is_apart() {
-        return Whose::Tree;
-    }
     match kin(group) {
-        Some(_) if group_of(group) == Some(group) => whose_outer(context, group),
-        _ => member_of(group).map_or(Whose::Nobody, |pid| whose_outer(context, pid)),
+        Some(_) if group_of(group) == Some(group) => whose(context, group),
+        _ => member_of(group).map_or(Whose::Nobody, |pid| whose(context, pid)),
     }
 }
 
@@ -182,7 +167,7 @@ fn send(context: &Context, call: &Call) -> Result<Reply, Stop> {
         other => other?,
     };
     // Asked with the descriptor held: the number can't have come to mean another process since.
-    let whose = whose_outer(context, pid);
+    let whose = whose(context, pid);
     context.confirm(call)?;
     match whose {
         Whose::Tree => {}
@@ -194,7 +179,7 @@ fn send(context: &Context, call: &Call) -> Result<Reply, Stop> {
     Ok(Reply::Value(0))
 }
 
-/// The process behind a pidfd of thread `tid`, in the guard's pid namespace.
+/// The process behind a pidfd of thread `tid`.
 fn process_of(tid: i32, fd: i32) -> Result<i32, Errno> {
     let text = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).map_err(|_| Errno::BADF)?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok());

@@ -43,15 +43,6 @@ impl Object {
     }
 }
 
-/// The agent's own procfs, when it lives in a pid namespace of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InnerProc {
-    /// Its device number (`st_dev`): the processes in it are the agent's tree.
-    pub device: u64,
-    /// The process in it that is the guard's (the init of the namespace), if there is one.
-    pub guard: Option<i32>,
-}
-
 /// Which restrictions on sticky directories the kernel has on (`/proc/sys/fs/protected_*`): they
 /// are checked while a path is walked, and we walk some ourselves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,7 +77,6 @@ pub(super) struct View {
     proc_device: u64,
     root_device: u64,
     memory_device: u64,
-    inner: Option<InnerProc>,
     tree: Arc<Tree>,
     pub(super) sticky: Sticky,
     umask: Cell<Option<u32>>,
@@ -116,16 +106,10 @@ impl View {
             root,
             proc,
             own_descriptors,
-            inner: None,
             tree,
             sticky: Sticky { symlinks: level("symlinks"), fifos: level("fifos"), regular: level("regular") },
             umask: Cell::new(None),
         })
-    }
-
-    /// Tells which other procfs has the agent's processes.
-    pub(super) fn set_inner(&mut self, inner: InnerProc) {
-        self.inner = Some(inner);
     }
 
     /// One thread of the agent.
@@ -144,16 +128,6 @@ impl View {
             self.umask.set(Some(umask));
         }
         Ok(())
-    }
-
-    /// Whether the agent lives in a pid namespace of its own.
-    pub(super) fn is_apart(&self) -> bool {
-        self.inner.is_some()
-    }
-
-    /// The guard's process in the agent's own pid namespace, by its number there.
-    pub(super) fn init(&self) -> Option<i32> {
-        self.inner.and_then(|inner| inner.guard)
     }
 
     /// Where absolute paths start.
@@ -243,14 +217,10 @@ impl View {
 
     /// The pids that `self` and `thread-self` stand for in the procfs `device`.
     pub(super) fn own_ids(&self, agent: &Agent<'_>, device: u64) -> Result<(i32, i32), Stop> {
-        let status = agent.status()?;
-        if device == self.proc_device {
-            Ok((status.tgid, agent.tid()))
-        } else if self.inner.is_some_and(|inner| inner.device == device) {
-            Ok((status.inner_tgid, status.inner_tid))
-        } else {
-            Err(Stop::Errno(Errno::NOENT))
+        if device != self.proc_device {
+            return Err(Stop::Errno(Errno::NOENT));
         }
+        Ok((agent.status()?.tgid, agent.tid()))
     }
 
     fn kernel_name(&self, fd: BorrowedFd<'_>, name: &mut NameBuffer) -> Result<(), Stop> {
@@ -307,27 +277,17 @@ impl View {
     }
 
     fn owner_in(&self, agent: &Agent<'_>, device: u64, pid: i32) -> Result<(Owner, &'static [u8]), Stop> {
-        let label = |owner| if owner == Owner::Tree { b"pid".as_slice() } else { b"outside".as_slice() };
-        if device == self.proc_device {
-            if pid == agent.tid() || pid == agent.status()?.tgid {
-                return Ok((Owner::Tree, b"self"));
-            }
-            let owner = self.owner(pid);
-            return Ok((owner, label(owner)));
+        // The procfs of a namespace we know nothing of: its pids could be anybody's.
+        if device != self.proc_device {
+            return Ok((Owner::Outside, b"outside"));
         }
-        let owner = match self.inner {
-            Some(inner) if inner.device == device && inner.guard == Some(pid) => Owner::Guard,
-            Some(inner) if inner.device == device => {
-                let status = agent.status()?;
-                if pid == status.inner_tgid || pid == status.inner_tid {
-                    return Ok((Owner::Tree, b"self"));
-                }
-                Owner::Tree
-            }
-            // The procfs of a namespace we know nothing of: its pids could be anybody's.
-            _ => Owner::Outside,
-        };
-        Ok((owner, label(owner)))
+        if pid == agent.tid() || pid == agent.status()?.tgid {
+            return Ok((Owner::Tree, b"self"));
+        }
+        match self.owner(pid) {
+            Owner::Tree => Ok((Owner::Tree, b"pid")),
+            owner => Ok((owner, b"outside")),
+        }
     }
 
     /// How much of `path` is the place where the procfs `device` is mounted.

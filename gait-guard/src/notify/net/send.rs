@@ -357,7 +357,7 @@ fn credentials(context: &Context, call: &Call, data: &mut [u8]) -> Result<(), St
     let Some(pid) = data.get_mut(..4) else { return Err(Errno::INVAL.into()) };
     let status = context.agent(call.tid).status()?;
     let said = pid.try_into().map(|four: &mut [u8; 4]| i32::from_ne_bytes(*four)).unwrap_or(0);
-    if said == status.tgid || said == status.inner_tgid {
+    if said == status.tgid {
         let own = rustix::process::getpid().as_raw_nonzero().get();
         if let Some(pid) = data.get_mut(..4) {
             pid.copy_from_slice(&own.to_ne_bytes());
