@@ -9,6 +9,7 @@ use std::path::Path;
 
 use common::programs::{program, tiny};
 use common::{Guarded, Outcome, Record};
+use gait_guard::session::Floor;
 
 /// Folders `W` (allowed) and `S` (denied), each with a program `x` that exits with 0 and 7.
 fn folders() -> tempfile::TempDir {
@@ -67,6 +68,19 @@ fn a_denied_program_does_not_run_and_is_told_so() {
     let run = Guarded::sh(&script).denying("/S/x)").run();
     assert_eq!(run.stdout, "126\n", "{run:?}");
     assert_eq!(executed(&run).len(), 1);
+}
+
+#[test]
+fn a_program_that_nobody_may_read_is_refused_and_recorded() {
+    let folder = folders();
+    let path = folder.path().join("W/x");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o111)).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = Guarded::sh(&format!("{}; echo $?", path.display())).run();
+    assert_eq!(run.stdout, "126\n", "{run:?}");
+    assert!(run.stderr.contains("Permission denied"), "{run:?}");
+    let denied = run.mentioning("W/x)");
+    assert!(matches!(&denied[..], [Record::Denied(_, Floor::Unreadable)]), "{denied:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::resolve::Last;
 use super::tracer::Job;
 use super::{Call, Context, Reply};
 use crate::event::{Action, ExecObject, PathOp, Via};
-use crate::session::Ruling;
+use crate::session::{Floor, Ruling};
 
 /// Scripts that name scripts: the kernel follows this many (`BINPRM` recursion, `ELOOP` above).
 const DEEPEST: usize = 5;
@@ -139,7 +139,7 @@ fn judge_chain(
 ) -> Result<Image, Stop> {
     let mut handle = handle;
     let mut program = Program::of(&handle)?;
-    judge(context, call, &program, &arguments, None)?;
+    judge(context, call, &handle, &program, &arguments, None)?;
     let mut script = None;
     let mut spelt = called.clone();
     for _ in 0..=DEEPEST {
@@ -154,13 +154,12 @@ fn judge_chain(
         spelt = found.path.to_vec();
         program = Program::of(&next)?;
         handle = next;
-        judge(context, call, &program, &arguments, Some(Via::Interpreter))?;
+        judge(context, call, &handle, &program, &arguments, Some(Via::Interpreter))?;
     }
     Ok(Image { runs: program.id, arguments, script })
 }
 
-/// The first line of a script. `None` for other files, and for one that can only be executed: what
-/// it turns out to run is judged at its exec-stop.
+/// The first line of a script. `None` for other files.
 fn script_line(handle: &OwnedFd) -> Option<Vec<u8>> {
     let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -177,19 +176,30 @@ fn script_arguments(line: &program::Interpreter<'_>, script: &[u8], arguments: V
     out
 }
 
+/// Has a file decided, unless it can only be executed: the kernel keeps what such a program does from everybody, so
+/// nothing that it does could be judged.
 fn judge(
     context: &Context,
     call: &Call,
+    handle: &OwnedFd,
     program: &Program,
     arguments: &[Vec<u8>],
     via: Option<Via>,
 ) -> Result<(), Stop> {
     context.confirm(call)?;
     let action = Action::Exec { object: borrowed(&program.object), argv: arguments.to_vec(), via };
+    if is_readable(handle) == Err(Errno::ACCESS) {
+        return Err(context.judge.deny_as(call.actor(), &action, Floor::Unreadable, Errno::ACCESS).into());
+    }
     match context.judge.judge(call.actor(), &action) {
         Ruling::Allow => Ok(()),
         Ruling::Deny(errno) => Err(Stop::Errno(errno)),
     }
+}
+
+fn is_readable(handle: &OwnedFd) -> Result<(), Errno> {
+    let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    rustix::fs::accessat(CWD, link, Access::READ_OK, AtFlags::EACCESS)
 }
 
 fn borrowed<'a>(object: &'a ExecObject<'static>) -> ExecObject<'a> {

@@ -252,6 +252,39 @@ static void datagrams(void)
 	close(six);
 }
 
+/* A datagram socket whose other end reads late: with waiting, messages are sent one after the other. */
+static void many(int flags)
+{
+	struct iovec part = { buffer, 1000 };
+	struct mmsghdr all[64] = { 0 };
+	int ends[2], noted = 0;
+
+	SHOW(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+	for (int i = 0; i < 64; i++)
+		all[i].msg_hdr.msg_iov = &part, all[i].msg_hdr.msg_iovlen = 1;
+	all[40].msg_hdr.msg_iovlen = 2000;
+	pid_t reader = fork();
+	if (reader == 0) {
+		close(ends[0]);
+		usleep(200000);
+		while (!flags && recv(ends[1], buffer, 4096, 0) > 0)
+			usleep(2000);
+		_exit(0);
+	}
+	close(ends[1]);
+	SHOW(sendmmsg(ends[0], all, 64, flags));
+	for (int i = 0; i < 64; i++)
+		noted += all[i].msg_len == 1000;
+	printf("noted %d\n", noted);
+	SHOW(sendmmsg(ends[0], all + 40, 24, flags));
+	all[40].msg_hdr.msg_iovlen = 1;
+	SHOW(sendmmsg(ends[0], all, 64, flags));
+	kill(reader, SIGKILL);
+	waitpid(reader, 0, 0);
+	SHOW(sendmmsg(ends[0], all, 64, flags));
+	close(ends[0]);
+}
+
 static void files(void)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX, .sun_path = "us" }, seen;
@@ -402,6 +435,8 @@ int main(void)
 	streams();
 	waiting();
 	datagrams();
+	many(0);
+	many(MSG_DONTWAIT);
 	files();
 	names();
 	SHOW(getifaddrs(&interfaces));

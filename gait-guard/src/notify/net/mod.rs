@@ -7,6 +7,7 @@
 //! UNIX socket are given the guard's.
 
 mod address;
+mod many;
 mod message;
 mod name;
 mod send;
@@ -31,7 +32,7 @@ pub(super) fn handle(context: &mut Context, call: &Call) -> Reply {
         libc::SYS_listen => listen(context, call),
         libc::SYS_sendto => send::sendto(context, call),
         libc::SYS_sendmsg => send::sendmsg(context, call),
-        libc::SYS_sendmmsg => send::sendmmsg(context, call),
+        libc::SYS_sendmmsg => many::sendmmsg(context, call),
         _ => Err(Stop::Errno(Errno::NOSYS)),
     };
     done.unwrap_or_else(|stop| Reply::Errno(stopped(context, call, stop)))

@@ -1,4 +1,4 @@
-//! Sending: `sendto` with an address, `sendmsg`, `sendmmsg`.
+//! Sending: `sendto` with an address, `sendmsg`.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::sys::listener::Listener;
 const PIECE: usize = 256 << 10;
 /// Longer messages than this no socket takes.
 const LONGEST: u64 = 8 << 20;
-/// `UIO_MAXIOV`: `sendmmsg` sends at most this many.
-const MOST_MESSAGES: u32 = 1024;
+/// Ancillary data without descriptors is seldom longer than this.
+const LIGHT: usize = 256;
 /// The kernel would send the pages themselves, later: but they are ours.
 const ZERO_COPY: i32 = 0x400_0000;
 const IP_RETOPTS: i32 = 7;
@@ -31,8 +31,8 @@ const IPV6_RTHDR: i32 = 57;
 
 /// Memory of the agent, from any thread.
 #[derive(Clone, Copy, Debug)]
-struct AgentMemory {
-    tid: i32,
+pub(super) struct AgentMemory {
+    pub(super) tid: i32,
 }
 
 impl Memory for AgentMemory {
@@ -44,7 +44,7 @@ impl Memory for AgentMemory {
     }
 }
 
-fn unreadable(errno: Errno) -> Stop {
+pub(super) fn unreadable(errno: Errno) -> Stop {
     match errno {
         Errno::PERM => Stop::Unresolved(Why::Unreadable, Floor::Unreadable),
         other => Stop::Errno(other),
@@ -61,7 +61,7 @@ pub(super) fn sendto(context: &mut Context, call: &Call) -> Result<Reply, Stop> 
     let parts = vec![Part { address: call.args[1], length: call.args[2].min(0x7fff_f000) }];
     let outgoing = Outgoing { address, parts, control: Vec::new() };
     let letter = Letter::judged(context, call, &socket, outgoing, call.int(3))?;
-    post(context, call, letter, None)
+    post(context, call, letter)
 }
 
 pub(super) fn sendmsg(context: &mut Context, call: &Call) -> Result<Reply, Stop> {
@@ -69,104 +69,27 @@ pub(super) fn sendmsg(context: &mut Context, call: &Call) -> Result<Reply, Stop>
     let socket = Arc::new(socket(context, call)?);
     let outgoing = message::read_header(&memory, call.args[1]).map_err(unreadable)?;
     let letter = Letter::judged(context, call, &socket, outgoing, call.int(2))?;
-    post(context, call, letter, None)
+    post(context, call, letter)
 }
 
-/// Sends as many messages as go at once; only the first may wait.
-pub(super) fn sendmmsg(context: &mut Context, call: &Call) -> Result<Reply, Stop> {
-    let socket = Arc::new(socket(context, call)?);
-    let count = (call.args[2] as u32).min(MOST_MESSAGES);
-    for n in 0..u64::from(count) {
-        let entry = call.args[1].wrapping_add(n * message::ENTRY);
-        match one_of_many(context, call, &socket, entry, n) {
-            Ok(None) => {}
-            Ok(Some(reply)) => return Ok(reply),
-            Err(stop) if n == 0 => return Err(stop),
-            Err(stop) => {
-                super::stopped(context, call, stop);
-                return Ok(Reply::Value(n as i64));
-            }
-        }
-    }
-    Ok(Reply::Value(count.into()))
+/// What came of sending without waiting.
+pub(super) enum Started {
+    /// It is sent.
+    Sent(u64),
+    /// A part of it is sent, and the socket does not wait for room.
+    Cut(u64),
+    /// The rest, after so many bytes, waits for room.
+    Waits(Box<Letter>, u64),
 }
 
-/// Sends one message of several. `None`: go on with the next.
-fn one_of_many(
-    context: &mut Context,
-    call: &Call,
-    socket: &Arc<Socket>,
-    entry: u64,
-    before: u64,
-) -> Result<Option<Reply>, Stop> {
-    let memory = AgentMemory { tid: call.tid };
-    let outgoing = message::read_header(&memory, entry).map_err(unreadable)?;
-    let letter = Letter::judged(context, call, socket, outgoing, call.int(3))?;
-    let place = entry.wrapping_add(message::ENTRY_LENGTH);
-    if before == 0 {
-        return match post(context, call, letter, Some(place))? {
-            Reply::Value(_) => Ok(None),
-            other => Ok(Some(other)),
-        };
+/// Sends, now or on a thread of its own.
+fn post(context: &mut Context, call: &Call, letter: Letter) -> Result<Reply, Stop> {
+    match letter.start()? {
+        Started::Sent(bytes) | Started::Cut(bytes) => Ok(Reply::Value(bytes as i64)),
+        Started::Waits(letter, sent) => Ok(context
+            .parking
+            .park(call, move || letter.send_rest(sent).map_or_else(Reply::Errno, |sent| Reply::Value(sent as i64)))),
     }
-    match letter.send_now()? {
-        Progress::Sent(bytes) => {
-            note_length(call.tid, place, bytes)?;
-            Ok(None)
-        }
-        Progress::Blocked { sent: 0 } => Ok(Some(Reply::Value(before as i64))),
-        Progress::Blocked { sent } => {
-            note_length(call.tid, place, sent)?;
-            Ok(Some(Reply::Value(before as i64 + 1)))
-        }
-    }
-}
-
-fn note_length(tid: i32, place: u64, bytes: u64) -> Result<(), Errno> {
-    match sys::memory::write(tid, place, &(bytes as u32).to_ne_bytes())? {
-        4 => Ok(()),
-        _ => Err(Errno::FAULT),
-    }
-}
-
-/// Sends, now or on a thread of its own. `length` is where the number of bytes goes, for the first
-/// of several messages; the call then returns the number of messages.
-fn post(context: &mut Context, call: &Call, letter: Letter, length: Option<u64>) -> Result<Reply, Stop> {
-    let waits = letter.flags & libc::MSG_DONTWAIT == 0 && letter.socket.blocks()?;
-    let finish = move |sent: u64, tid: i32| match length {
-        None => Reply::Value(sent as i64),
-        Some(place) => note_length(tid, place, sent).map_or_else(Reply::Errno, |()| Reply::Value(1)),
-    };
-    if waits && letter.connects {
-        return park(context, call, letter, 0, finish);
-    }
-    match letter.send_now() {
-        Ok(Progress::Sent(bytes)) => Ok(finish(bytes, call.tid)),
-        Ok(Progress::Blocked { sent }) if waits => park(context, call, letter, sent, finish),
-        Ok(Progress::Blocked { sent: 0 }) => Err(Errno::AGAIN.into()),
-        Ok(Progress::Blocked { sent }) => Ok(finish(sent, call.tid)),
-        Err(errno) => {
-            letter.broken_pipe(errno);
-            Err(errno.into())
-        }
-    }
-}
-
-fn park(
-    context: &mut Context,
-    call: &Call,
-    letter: Letter,
-    sent: u64,
-    finish: impl Fn(u64, i32) -> Reply + Send + 'static,
-) -> Result<Reply, Stop> {
-    let tid = call.tid;
-    Ok(context.parking.park(call, move || match letter.send_rest(sent) {
-        Ok(sent) => finish(sent, tid),
-        Err(errno) => {
-            letter.broken_pipe(errno);
-            Reply::Errno(errno)
-        }
-    }))
 }
 
 enum Progress {
@@ -177,7 +100,7 @@ enum Progress {
 }
 
 /// One judged message, ready to be sent.
-struct Letter {
+pub(super) struct Letter {
     socket: Arc<Socket>,
     memory: AgentMemory,
     listener: Arc<Listener>,
@@ -187,14 +110,14 @@ struct Letter {
     total: u64,
     control: Vec<u8>,
     /// Duplicates that `control` names by number.
-    _attached: Vec<OwnedFd>,
+    attached: Vec<OwnedFd>,
     flags: i32,
     /// Sending connects first (TCP Fast Open), which may take long.
     connects: bool,
 }
 
 impl Letter {
-    fn judged(
+    pub(super) fn judged(
         context: &Context,
         call: &Call,
         socket: &Arc<Socket>,
@@ -223,9 +146,37 @@ impl Letter {
             parts: outgoing.parts,
             total,
             control,
-            _attached: attached,
+            attached,
             flags,
         })
+    }
+
+    /// Sends what goes without waiting.
+    ///
+    /// # Errors
+    /// Those of `sendmsg(2)`, with the signal that comes with `EPIPE`.
+    pub(super) fn start(self) -> Result<Started, Errno> {
+        let waits = self.flags & libc::MSG_DONTWAIT == 0 && self.socket.blocks()?;
+        if waits && self.connects {
+            return Ok(Started::Waits(Box::new(self), 0));
+        }
+        match self.send_now() {
+            Ok(Progress::Sent(bytes)) => Ok(Started::Sent(bytes)),
+            Ok(Progress::Blocked { sent }) if waits => Ok(Started::Waits(Box::new(self), sent)),
+            Ok(Progress::Blocked { sent: 0 }) => Err(Errno::AGAIN),
+            Ok(Progress::Blocked { sent }) => Ok(Started::Cut(sent)),
+            Err(errno) => Err(self.failed(errno)),
+        }
+    }
+
+    /// Whether it holds descriptors, or much memory beside its data, until it is sent.
+    pub(super) fn is_heavy(&self) -> bool {
+        !self.attached.is_empty() || self.control.len() > LIGHT
+    }
+
+    /// Its data, in bytes.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// As much as goes without waiting.
@@ -248,12 +199,15 @@ impl Letter {
     }
 
     /// The rest, waiting for room.
-    fn send_rest(&self, sent: u64) -> Result<u64, Errno> {
+    ///
+    /// # Errors
+    /// As [`Letter::start`]; `EINTR` before anything was sent.
+    pub(super) fn send_rest(&self, sent: u64) -> Result<u64, Errno> {
         let mut sent = sent;
         loop {
             match self.piece(sent, self.flags) {
                 Err(_) if sent > 0 => return Ok(sent),
-                Err(errno) => return Err(errno),
+                Err(errno) => return Err(self.failed(errno)),
                 Ok(more) => {
                     sent += more.sent;
                     if sent >= self.total || !self.socket.is_stream() || more.sent < more.offered {
@@ -283,16 +237,17 @@ impl Letter {
         Ok(Piece { sent, offered: data.len() as u64 })
     }
 
-    /// The signal that the kernel sends a writer to a stream that nobody reads.
-    fn broken_pipe(&self, errno: Errno) {
+    /// Gives `errno`, after the signal that the kernel sends a writer to a stream that nobody reads.
+    fn failed(&self, errno: Errno) -> Errno {
         if errno != Errno::PIPE || !self.socket.is_stream() || self.flags & libc::MSG_NOSIGNAL != 0 {
-            return;
+            return errno;
         }
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.memory.tid)).unwrap_or_default();
         let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
         if let Some(tgid) = tgid.filter(|_| self.listener.is_pending(self.call)) {
             let _ = sys::signal::signal_thread(tgid, self.memory.tid, libc::SIGPIPE);
         }
+        errno
     }
 }
 
