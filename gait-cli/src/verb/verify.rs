@@ -10,7 +10,7 @@ use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::runpack::open::open_file;
 use gait_core::runpack::verify::{HashMismatch, SignatureNeed, VerifyError, integrity};
-use gait_core::signature::PublicKey;
+use gait_core::signature::{PublicKey, Signature};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -97,9 +97,7 @@ impl Demand {
             None => local_key::load()?.map(|key| key.public()),
         };
         if strict && !keys::names_a_key(args) && local.is_none() {
-            return Err(Failure::invalid(
-                "strict verify profile requires --public-key/--public-key-env or private key source",
-            ));
+            return Err(no_key());
         }
         let need = match strict || args.is_on("require-signature") {
             true => SignatureNeed::Required,
@@ -194,6 +192,23 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     Ok(Outcome::new(verdict.exit(), &verdict.lines(), &verdict))
 }
 
+/// The key for the manifest of a plain pack. The strict profile takes the local one for its own signatures; where no
+/// key is at hand it can't be answered.
+fn plain_key<'a>(signatures: &[Signature], demand: &'a Demand) -> Result<Option<&'a PublicKey>, Failure> {
+    if demand.key.is_some() || demand.completeness != Completeness::Strict {
+        return Ok(demand.key.as_ref());
+    }
+    let own = demand.local.as_ref().filter(|key| {
+        let id = key.id().to_string();
+        signatures.iter().any(|signature| signature.key_id == id)
+    });
+    if own.is_none() && !signatures.is_empty() { Err(no_key()) } else { Ok(own) }
+}
+
+fn no_key() -> Failure {
+    Failure::invalid("strict verify profile requires --public-key/--public-key-env or private key source")
+}
+
 /// Checks the runpack at `path`.
 ///
 /// # Errors
@@ -202,11 +217,15 @@ pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
     let source = open_file(path).map_err(|error| Failure::invalid(format!("open zip: {error}")))?;
     let mut container = Container::open(source).map_err(|error| Failure::invalid(VerifyError::from(error)))?;
     let found = integrity(&mut container).map_err(Failure::invalid)?;
-    let mut signatures = found.signatures(demand.key.as_ref()).map_err(Failure::invalid)?;
+    let guarded = guarded::judge(&mut container, &found, demand).map_err(Failure::invalid)?;
+    let key = match guarded.signatures {
+        Some(_) => demand.key.as_ref(),
+        None => plain_key(&found.manifest.signatures, demand)?,
+    };
+    let mut signatures = found.signatures(key).map_err(Failure::invalid)?;
     if demand.need == SignatureNeed::Required && signatures.status == SignatureStatus::Missing {
         signatures.errors = vec!["manifest has no signatures".into()];
     }
-    let guarded = guarded::judge(&mut container, &found, demand).map_err(Failure::invalid)?;
     if let Some(report) = guarded.signatures {
         signatures = report;
     }

@@ -4,6 +4,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::Args;
 use crate::verb::Call;
+use crate::keys::KeySource;
 use crate::{app, clock, keys, local_key};
 use gait_core::file;
 use gait_core::policy::{Policy, Strictness};
@@ -47,6 +48,8 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
     let workspace = workspace(args)?;
     let (key, key_source) = keys::signing_key_or_local(args)?;
     let (closed, key_variable) = key_holders(args)?;
+    let key_files = if key_source == KeySource::Local { vec![local_key::path()?] } else { closed.clone() };
+    key_files.iter().try_for_each(|path| only_name("private key", path))?;
     let state = state()?;
     let out = out_folder(args)?;
     Ok(Request {
@@ -88,7 +91,21 @@ fn policy(args: &Args) -> Result<(Policy, Vec<u8>, Option<PathBuf>), Failure> {
     let text = fs::read(path).map_err(|error| refuse(&error))?;
     let policy = Policy::parse_bytes(&text, strictness).map_err(|error| refuse(&error))?;
     let path = fs::canonicalize(path).map_err(|error| refuse(&error))?;
+    only_name("policy", &path)?;
     Ok((policy, text, Some(path)))
+}
+
+/// Refuses a file that has a second name: the floor keeps the agent from names, and can't know the others.
+fn only_name(what: &str, path: &Path) -> Result<(), Failure> {
+    let refuse = |error: std::io::Error| Failure::invalid(format!("{what} {}: {error}", path.display()));
+    match std::os::unix::fs::MetadataExt::nlink(&fs::metadata(path).map_err(refuse)?) {
+        0 | 1 => Ok(()),
+        names => Err(Failure::invalid(format!(
+            "{what} {}: the file has {names} names (hard links); the agent could reach it by another one",
+            path.display()
+        ))
+        .with_hint("use a copy of the file")),
+    }
 }
 
 fn layers(args: &Args, flag: &str) -> Result<BTreeSet<Layer>, Failure> {
