@@ -3,8 +3,8 @@
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::Args;
-use crate::verb::Call;
 use crate::keys::KeySource;
+use crate::verb::Call;
 use crate::{app, clock, keys, local_key};
 use gait_core::file;
 use gait_core::policy::{Policy, Strictness};
