@@ -6,10 +6,11 @@
 use serde_json::{Value, json};
 
 use super::receipt::{Counters, JournalState, Receipt};
-use crate::canonical::{self, CanonicalError, canonical_bytes, digest_of};
+use crate::canonical::{CanonicalError, canonical_bytes, digest_of};
 use crate::digest::Sha256Hex;
 use crate::journal::{Chain, Ending, Enforced, Ledger, Tally};
 use crate::policy::Verdict;
+use crate::signature::Signature;
 use crate::time::Timestamp;
 
 /// No member of records is longer (contract 1).
@@ -40,7 +41,43 @@ pub struct Records {
     /// Of `counts.jsonl`; none for the run itself.
     pub count: Option<Vec<u8>>,
     /// Of `traces.jsonl`, not yet signed.
-    pub traces: Vec<Value>,
+    pub traces: Vec<UnsignedTrace>,
+}
+
+/// The canonical bytes of a trace without its signature.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnsignedTrace(Vec<u8>);
+
+impl UnsignedTrace {
+    /// What is signed.
+    pub fn digest(&self) -> Sha256Hex {
+        Sha256Hex::of(&self.0)
+    }
+
+    /// The canonical line of the trace with this signature, and its newline.
+    ///
+    /// # Errors
+    /// Never for a signature.
+    pub fn line(&self, signature: &Signature) -> Result<Vec<u8>, CanonicalError> {
+        let member = [b",\"signature\":", &*canonical_bytes(signature)?].concat();
+        // The member that follows in the canonical order. Quotes inside of strings are escaped, so this is the name of a
+        // member, and a trace has no other objects.
+        let at = find(&self.0, NEXT_MEMBER).unwrap_or(self.0.len().saturating_sub(1));
+        Ok([&self.0[..at], &member, &self.0[at..], b"\n"].concat())
+    }
+
+    /// Length of the line: every signature is equally long.
+    fn line_length(&self) -> u64 {
+        const SIGNATURE: usize =
+            r#","signature":{"alg":"ed25519","key_id":"","sig":"","signed_digest":""}"#.len() + 64 + 88 + 64;
+        (self.0.len() + SIGNATURE + 1) as u64
+    }
+}
+
+const NEXT_MEMBER: &[u8] = b",\"tool_name\":";
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
 }
 
 /// The derived facts about a run, and where they come from.
@@ -245,7 +282,12 @@ impl<'a> Derivation<'a> {
     }
 
     /// Per final verdict, in the byte order of its word.
-    fn traces(&self, group: &Group<'_>, intent: &Value, digest: &Sha256Hex) -> Result<Vec<Value>, CanonicalError> {
+    fn traces(
+        &self,
+        group: &Group<'_>,
+        intent: &Value,
+        digest: &Sha256Hex,
+    ) -> Result<Vec<UnsignedTrace>, CanonicalError> {
         let args_digest = digest_of(&intent["args"])?;
         let mut verdicts: Vec<Verdict> =
             group.tallies.iter().map(|tally| self.ledger.decisions()[tally.decision].verdict).collect();
@@ -274,9 +316,9 @@ impl<'a> Derivation<'a> {
             if !approvals.is_empty() {
                 trace["approval_token_ref"] = approvals.join(",").into();
             }
-            trace
+            canonical_bytes(&trace).map(UnsignedTrace)
         };
-        Ok(verdicts.into_iter().map(trace).collect())
+        verdicts.into_iter().map(trace).collect()
     }
 
     /// Control 9: the first 24 hex digits of SHA-256 over policy, intent and final verdict.
@@ -310,17 +352,6 @@ fn union<'s>(texts: impl Iterator<Item = &'s String>) -> Vec<String> {
     all
 }
 
-/// The line of a signed trace, with its newline.
-///
-/// # Errors
-/// Never for a derived trace.
-pub(super) fn trace_line(mut trace: Value, signature: Value) -> Result<Vec<u8>, CanonicalError> {
-    trace["signature"] = signature;
-    let mut line = canonical::canonical_bytes(&trace)?;
-    line.push(b'\n');
-    Ok(line)
-}
-
 /// Says in which part of the record members each intent's records go: all four are cut at the same
 /// intent, as soon as one is full (contract 1, spill).
 #[derive(Clone, Debug)]
@@ -348,7 +379,7 @@ impl Spill {
     /// The part of the next records.
     pub(super) fn place(&mut self, records: &Records) -> u64 {
         let len = |line: &Option<Vec<u8>>| line.as_ref().map_or(0, |line| line.len() as u64);
-        let traces = records.traces.iter().map(signed_length).sum();
+        let traces = records.traces.iter().map(UnsignedTrace::line_length).sum();
         let bytes = [records.intent.len() as u64, len(&records.result), len(&records.count), traces];
         let counts = [1, u64::from(records.result.is_some())];
         let full = self.bytes.iter().zip(bytes).any(|(have, more)| have + more > self.limit_bytes)
@@ -360,13 +391,6 @@ impl Spill {
         self.records.iter_mut().zip(counts).for_each(|(have, more)| *have += more);
         self.part
     }
-}
-
-/// Length of a trace's line once it is signed: every signature is equally long.
-fn signed_length(trace: &Value) -> u64 {
-    const SIGNATURE: usize =
-        r#","signature":{"alg":"ed25519","key_id":"","sig":"","signed_digest":""}"#.len() + 64 + 88 + 64;
-    canonical_bytes(trace).map_or(0, |bytes| bytes.len()) as u64 + SIGNATURE as u64 + 1
 }
 
 /// Name of a part of a record member: `intents.jsonl`, `intents/000002.jsonl`, ...

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use serde_json::Value;
-
-use super::derive::{Derivation, Records, Spill, part_name, trace_line};
+use super::derive::{Derivation, Records, Spill, part_name};
 use super::receipt::Receipt;
-use crate::canonical::{CanonicalError, canonical_bytes, digest_of};
+use crate::canonical::{CanonicalError, canonical_bytes};
 use crate::journal::{Chain, Ledger};
 use crate::runpack::record::Manifest;
 use crate::runpack::write::{Content, PackError, PackFacts, PackMember, write_pack};
@@ -106,15 +104,10 @@ fn record_members(
         append("counts", &count.unwrap_or_default());
         append("traces", &[]);
         for trace in traces {
-            append("traces", &signed(trace, key)?);
+            append("traces", &trace.line(&key.sign_digest(&trace.digest()))?);
         }
     }
     Ok(parts.into_iter().map(|(name, bytes)| PackMember::bytes(&name, bytes)).collect())
-}
-
-fn signed(trace: Value, key: &PrivateKey) -> Result<Vec<u8>, CanonicalError> {
-    let signature = key.sign_digest(&digest_of(&trace)?);
-    trace_line(trace, serde_json::to_value(signature).map_err(CanonicalError::from)?)
 }
 
 /// The machine in the spelling of Go, as `run.json` has it.

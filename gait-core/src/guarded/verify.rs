@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, Read, Seek};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::derive::{Derivation, Records, Spill, part_name, trace_line};
+use super::derive::{Derivation, Spill, UnsignedTrace, part_name};
 use super::receipt::{Counters, GUARD_SCHEMA, Receipt};
 use super::{GUARD, RUNTIME};
-use crate::canonical::{CanonicalError, canonical_bytes, digest_of};
-use crate::digest::Sha256Hex;
+use crate::canonical::{canonical_bytes, digest_of};
+use crate::digest::{Hasher, Sha256Hex};
 use crate::journal::{Chain, Checker, Ledger, SEGMENT_LIMIT};
 use crate::policy::{Policy, Strictness};
 use crate::runpack::container::{Container, MEMBER_LIMIT_BYTES};
@@ -184,7 +184,7 @@ fn check_content<R: Read + Seek>(
     check_policy(container, &receipt)?;
     check_fixed_members(container, &receipt, &derivation)?;
     let key = PublicKey::from_base64(&ledger.open().public_key).map_err(text)?;
-    let parts = check_records(container, &derivation, &key)?;
+    let parts = check_records(container, integrity, &derivation, &key)?;
     check_member_set(integrity, segments.len(), parts)
 }
 
@@ -335,87 +335,69 @@ fn check_fixed_members<R: Read + Seek>(
     demand(refs == derivation.refs_json().map_err(text)?, "refs.json does not follow from the journal")
 }
 
-/// The four record members, part by part. Gives the number of parts.
+/// The four record members, part by part, in one pass. Gives the number of parts.
+///
+/// Their content has the digests of the manifest, as was checked: so what is derived has to have these digests too.
+/// Only traces are read, for their signatures.
 fn check_records<R: Read + Seek>(
     container: &mut Container<R>,
+    integrity: &Integrity,
     derivation: &Derivation<'_>,
     key: &PublicKey,
 ) -> Result<u64, Finding> {
-    // A container gives one reader at a time: one pass per member, each deriving the records again.
-    let mut parts = 1;
-    for member in ["intents", "results", "counts", "traces"] {
-        parts = check_record_member(container, derivation, member, key)?;
-    }
-    Ok(parts)
-}
-
-fn check_record_member<R: Read + Seek>(
-    container: &mut Container<R>,
-    derivation: &Derivation<'_>,
-    member: &str,
-    key: &PublicKey,
-) -> Result<u64, Finding> {
-    let mut spill = Spill::default();
-    let mut records = derivation.records().peekable();
-    let mut part = 1;
-    let mut next = records.next();
+    let (mut spill, mut part) = (Spill::default(), 1);
+    let mut records = derivation.records().map(|records| records.map_err(text));
+    let mut next = records.next().transpose()?;
     while next.is_some() {
-        let name = part_name(member, part);
+        let name = part_name("traces", part);
         let reader = container.read(&name).map_err(text)?.ok_or_else(|| format!("{name} is missing"))?;
-        let mut reader = reader.buffered();
-        let mut line = Vec::new();
+        let (mut reader, mut line) = (reader.buffered(), Vec::new());
+        let mut hashers = [Hasher::new(), Hasher::new(), Hasher::new()];
         while let Some(derived) = next.take() {
-            let derived = derived.map_err(text)?;
             let mut ahead = spill.clone();
             if ahead.place(&derived) != part {
-                next = Some(Ok(derived));
+                next = Some(derived);
                 break;
             }
             spill = ahead;
-            check_lines(&mut reader, &mut line, member, &derived, key).map_err(|what| format!("{name}: {what}"))?;
-            next = records.next();
+            let lines = [Some(&derived.intent), derived.result.as_ref(), derived.count.as_ref()];
+            for (hasher, line) in hashers.iter_mut().zip(lines) {
+                hasher.update(line.map_or(&b""[..], Vec::as_slice));
+            }
+            for trace in &derived.traces {
+                check_trace(&mut reader, &mut line, trace, key).map_err(|what| format!("{name}: {what}"))?;
+            }
+            next = records.next().transpose()?;
         }
         line.clear();
         let rest = reader.read_until(b'\n', &mut line).map_err(|e| format!("{name}: {e}"))?;
         demand(rest == 0, &format!("{name} has records that do not follow from the journal"))?;
-        if next.is_some() {
-            part += 1;
+        for (member, hasher) in ["intents", "results", "counts"].into_iter().zip(hashers) {
+            let (name, derived) = (part_name(member, part), hasher.finish().to_string());
+            let listed = integrity.manifest.files.iter().find(|file| file.path == name);
+            let same = listed.is_some_and(|file| file.sha256.eq_ignore_ascii_case(&derived));
+            demand(same, &format!("{name} does not follow from the journal"))?;
         }
+        part += u64::from(next.is_some());
     }
     Ok(part)
 }
 
-fn check_lines(
+fn check_trace(
     reader: &mut impl BufRead,
     line: &mut Vec<u8>,
-    member: &str,
-    derived: &Records,
+    trace: &UnsignedTrace,
     key: &PublicKey,
 ) -> Result<(), Finding> {
-    let expected = match member {
-        "intents" => Some(&derived.intent),
-        "results" => derived.result.as_ref(),
-        "counts" => derived.count.as_ref(),
-        _ => return derived.traces.iter().try_for_each(|trace| check_trace(reader, line, trace, key)),
-    };
-    let Some(expected) = expected else { return Ok(()) };
-    // One byte more than expected is enough to see a difference.
-    next_line(reader, line, expected.len() as u64 + 1)?;
-    demand(line == expected, "a record does not follow from the journal")
-}
-
-fn check_trace(reader: &mut impl BufRead, line: &mut Vec<u8>, trace: &Value, key: &PublicKey) -> Result<(), Finding> {
+    #[derive(Deserialize)]
+    struct Signed {
+        signature: Signature,
+    }
     next_line(reader, line, MEMBER_LIMIT_BYTES)?;
-    let mut value: Value = serde_json::from_slice(line).map_err(text)?;
-    let signature = value.as_object_mut().and_then(|members| members.remove("signature")).unwrap_or_default();
-    demand(value == *trace, "a trace does not follow from the journal")?;
-    let expected = trace_line(value, signature.clone()).map_err(text)?;
-    demand(*line == expected, "a trace is not canonical")?;
-    let parsed: Signature = serde_json::from_value(signature.clone()).map_err(text)?;
-    let again = serde_json::to_value(&parsed).map_err(text)?;
-    demand(again == signature && !parsed.key_id.is_empty(), "a trace's signature has additional members")?;
-    let digest = digest_of(trace).map_err(|e: CanonicalError| e.to_string())?;
-    verify_signature(&parsed, &digest, key).map_err(|e| format!("trace signature: {e}"))
+    let Signed { signature } = serde_json::from_slice(line).map_err(text)?;
+    demand(!signature.key_id.is_empty(), "a trace's signature names no key")?;
+    demand(*line == trace.line(&signature).map_err(text)?, "a trace does not follow from the journal")?;
+    verify_signature(&signature, &trace.digest(), key).map_err(|e| format!("trace signature: {e}"))
 }
 
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>, limit: u64) -> Result<(), Finding> {
