@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::ensure;
 use kernel_suite::need::{GUARD, Need};
+use kernel_suite::pack::Pack;
 use kernel_suite::run::{self, Ran};
 use kernel_suite::scene::{ALLOW_ALL, Scene};
 use kernel_suite::suite::{Test, test};
@@ -12,6 +13,11 @@ use kernel_suite::suite::{Test, test};
 pub fn tests() -> Vec<Test> {
     let mut all = vec![
         test("a full disk ends the run, and says so", GUARD.into_iter().chain([Need::Root]), full_disk),
+        test(
+            "no room for the runpack either: the evidence stays, and is sealed elsewhere",
+            GUARD.into_iter().chain([Need::Root]),
+            full_disk_for_the_runpack,
+        ),
         test("an agent that closes its standard streams works on", GUARD, closed_streams),
         test("the agent's exit code and signal are gait's", GUARD, exit_codes),
         test("--fail-on-block gives 3 when something was blocked, and only then", GUARD, fail_on_block),
@@ -106,20 +112,47 @@ fn refused(case: &Case) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn full_disk() -> anyhow::Result<()> {
-    let scene = Scene::new()?;
-    let words = scene.exec_words(kernel_suite::scene::CORPUS_POLICY, &[], &["{A}", "create-names", "{S}", "50000"])?;
-    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+/// Runs an agent that does a lot with a small disk as gait's home, then seals what is left at `{R}/sealed`.
+fn on_a_full_disk(scene: &Scene, out: &str) -> anyhow::Result<Ran> {
+    let flags = ["--run-id", "run_full"];
+    let words = scene.exec_words(kernel_suite::scene::CORPUS_POLICY, &flags, &["{A}", "create-names", "{S}", "50000"])?;
+    let (usual, out) = (scene.expand("{R}/out"), scene.expand(out));
+    let quoted: Vec<String> =
+        words.iter().map(|word| format!("'{}'", if *word == usual { &out } else { word })).collect();
     // In a mount namespace of its own, so that the small disk goes away with it.
     let script = format!(
-        "mount -t tmpfs -o size=300k none {{R}}/home && mkdir {{R}}/home/out && {}; code=$?; ls {{R}}/home/.gait/runs; exit $code",
-        quoted.join(" ")
+        "mount -t tmpfs -o size=300k none {{R}}/home && mkdir {{R}}/home/out && {}; code=$?
+        '{}' run seal run_full --out-dir {{R}}/sealed >&2; exit $code",
+        quoted.join(" "),
+        run::gait().to_string_lossy(),
     );
-    let ran = scene.bare(&["/usr/bin/unshare", "-m", "/bin/bash", "-c", &script])?;
+    scene.bare(&["/usr/bin/unshare", "-m", "/bin/bash", "-c", &scene.expand(&script)])
+}
+
+/// The agent's end, and a pack that holds and says that it is not all.
+fn ended_with(scene: &Scene, ran: &Ran, pack: &str) -> anyhow::Result<()> {
     ensure!(ran.code == 1, "{ran:?}");
     ensure!(!ran.stdout.contains("refused 50000"), "the agent went on without records: {ran:?}");
     ensure!(ran.stderr.to_lowercase().contains("no space"), "{ran:?}");
+    let pack = scene.path(pack);
+    // The local key went away with the small disk: whose run it is can't be told, that it holds can.
+    let said = gait(scene, &["verify", &pack.to_string_lossy()])?;
+    ensure!(said.code == 0 && said.stdout.contains("guarded: incomplete"), "{said:?} after {ran:?}");
+    ensure!(Pack::read(&pack)?.denied().count() > 0, "the evidence is empty");
     Ok(())
+}
+
+fn full_disk() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let ran = on_a_full_disk(&scene, "{R}/out")?;
+    ended_with(&scene, &ran, "{R}/out/runpack_run_full.zip")
+}
+
+fn full_disk_for_the_runpack() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let ran = on_a_full_disk(&scene, "{R}/home/out")?;
+    ensure!(ran.stderr.contains("gait run seal run_full"), "nothing says what to do: {ran:?}");
+    ended_with(&scene, &ran, "{R}/sealed/runpack_run_full.zip")
 }
 
 fn closed_streams() -> anyhow::Result<()> {

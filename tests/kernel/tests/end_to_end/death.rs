@@ -114,8 +114,16 @@ fn sealed() -> anyhow::Result<()> {
     let ended = running.wait()?;
     ensure!(!ended.success(), "gait says that all is well: {ended:?}");
     all_gone(&scene)?;
+    // By its path: a copy elsewhere, what was left stays.
+    let folder = scene.path("{R}/home/.gait/runs").join(&run_id);
+    let named = folder.to_string_lossy();
+    let copied = scene.bare(&[&*gait, "run", "seal", &*named, "--out-dir", "{R}/copy", "--json"])?;
+    let answer: serde_json::Value = serde_json::from_str(&copied.stdout)?;
+    ensure!(copied.code == 0 && answer["complete"] == false && answer["run_id"] == *run_id, "{copied:?}");
+    ensure!(folder.is_dir(), "a folder named by its path is gone");
     let late = scene.bare(&seal)?;
     ensure!(late.code == 0, "{late:?}");
+    ensure!(!folder.exists(), "a run that is sealed stays");
     let path = scene.newest_pack()?;
     let said = scene.bare(&[&*gait, "verify", &*path.to_string_lossy()])?;
     ensure!(said.stdout.contains("guarded: incomplete"), "{said:?}");
