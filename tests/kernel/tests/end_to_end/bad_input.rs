@@ -115,7 +115,8 @@ fn refused(case: &Case) -> anyhow::Result<()> {
 /// Runs an agent that does a lot with a small disk as gait's home, then seals what is left at `{R}/sealed`.
 fn on_a_full_disk(scene: &Scene, out: &str) -> anyhow::Result<Ran> {
     let flags = ["--run-id", "run_full"];
-    let words = scene.exec_words(kernel_suite::scene::CORPUS_POLICY, &flags, &["{A}", "create-names", "{S}", "50000"])?;
+    let words =
+        scene.exec_words(kernel_suite::scene::CORPUS_POLICY, &flags, &["{A}", "create-names", "{S}", "50000"])?;
     let (usual, out) = (scene.expand("{R}/out"), scene.expand(out));
     let quoted: Vec<String> =
         words.iter().map(|word| format!("'{}'", if *word == usual { &out } else { word })).collect();
