@@ -79,9 +79,11 @@ impl NameBuffer {
     /// # Errors
     /// [`Why::NameTooLong`] where the kernel could not name the result.
     pub(super) fn push(&mut self, name: &[u8]) -> Result<(), Stop> {
-        if self.as_bytes() != b"/" {
-            self.append(b"/")?;
+        let slash: &[u8] = if self.as_bytes() == b"/" { b"" } else { b"/" };
+        if self.len + slash.len() + name.len() > LONGEST {
+            return Err(too_long());
         }
+        self.append(slash)?;
         self.append(name)
     }
 

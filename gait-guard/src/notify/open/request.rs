@@ -29,6 +29,8 @@ const KNOWN: u32 = (libc::O_ACCMODE
     | 0o100_000 // O_LARGEFILE
     | SYNC
     | TMPFILE;
+/// `VALID_RESOLVE_FLAGS`: NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT, CACHED
+const KNOWN_RESOLVE: u64 = 0x3f;
 /// What `O_PATH` goes with.
 const WITH_PATH: u32 = (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC) as u32;
 const PERMISSIONS: u32 = 0o7777;
@@ -202,9 +204,11 @@ struct How {
 impl How {
     fn check(&self) -> Result<(u32, ResolveFlags), Errno> {
         let flags = u32::try_from(self.flags).map_err(|_| Errno::INVAL)?;
-        let resolve = ResolveFlags::from_bits(self.resolve).ok_or(Errno::INVAL)?;
+        // Not `from_bits`: it takes any bit for one of a newer kernel.
+        let resolve = ResolveFlags::from_bits_retain(self.resolve);
         let has = |flag: i32| flags & flag as u32 != 0;
         let is_bad = flags & !KNOWN != 0
+            || self.resolve & !KNOWN_RESOLVE != 0
             || resolve.contains(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT)
             || self.mode & !u64::from(if will_create(flags) { PERMISSIONS } else { 0 }) != 0
             || (has(libc::O_DIRECTORY) && has(libc::O_CREAT))

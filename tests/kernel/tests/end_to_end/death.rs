@@ -137,7 +137,9 @@ fn sealed() -> anyhow::Result<()> {
 
 fn told_to_end(signal: &str) -> anyhow::Result<()> {
     let scene = Scene::new()?;
-    let mut gait = started(&mut scene.exec(ALLOW_ALL, &[], &["/bin/sh", "-c", "echo ready; cat own; sleep 100"])?)?;
+    // Whoever started these tests in the background may have had interrupts ignored, which a shell can't undo.
+    let agent = ["/usr/bin/env", "--default-signal=INT", "/bin/sh", "-c", "echo ready; cat own; sleep 100"];
+    let mut gait = started(&mut scene.exec(ALLOW_ALL, &[], &agent)?)?;
     let sent = scene.bare(&["/bin/kill", &format!("-{signal}"), &gait.id().to_string()])?;
     ensure!(sent.code == 0, "{sent:?}");
     let start = Instant::now();
