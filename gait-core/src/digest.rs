@@ -85,10 +85,8 @@ fn nibble(character: u8) -> Option<u8> {
 
 impl fmt::Display for Sha256Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.to_hex() {
-            fmt::Write::write_char(f, char::from(byte))?;
-        }
-        Ok(())
+        let hex = self.to_hex();
+        f.write_str(std::str::from_utf8(&hex).map_err(|_| fmt::Error)?)
     }
 }
 

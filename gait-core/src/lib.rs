@@ -21,6 +21,7 @@ pub mod regress;
 pub mod runpack;
 pub mod scout;
 pub mod signature;
+mod splice;
 pub mod text;
 pub mod time;
 pub mod trace;

@@ -130,6 +130,11 @@ impl PrivateKey {
         Zeroizing::new(STANDARD.encode(bytes.as_slice()))
     }
 
+    /// Another copy, wiped on its own: for a second thread that signs.
+    pub fn duplicate(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     /// The public half.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())
@@ -137,10 +142,20 @@ impl PrivateKey {
 
     /// Signs the 32 raw bytes of `digest`. Equal keys and digests give equal signatures.
     pub fn sign_digest(&self, digest: &Sha256Hex) -> Signature {
+        self.signature_of(digest, &self.sign_bytes(digest))
+    }
+
+    /// The 64 raw bytes of the signature over `digest`.
+    pub(crate) fn sign_bytes(&self, digest: &Sha256Hex) -> [u8; 64] {
+        self.0.sign(digest.as_bytes()).to_bytes()
+    }
+
+    /// The record of a signature that this key made.
+    pub(crate) fn signature_of(&self, digest: &Sha256Hex, bytes: &[u8; 64]) -> Signature {
         Signature {
             alg: ALGORITHM.to_owned(),
             key_id: self.public().id().to_string(),
-            sig: STANDARD.encode(self.0.sign(digest.as_bytes()).to_bytes()),
+            sig: STANDARD.encode(bytes),
             signed_digest: digest.to_string(),
         }
     }

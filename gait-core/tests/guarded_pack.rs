@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use gait_core::guarded::trust::{Keys, Trust, trust};
 use gait_core::guarded::verify::{Kind, check, embedded_key, kind};
-use gait_core::guarded::{PackSource, Receipt, write_guarded_pack};
+use gait_core::guarded::{PackSource, Presigned, Receipt, write_guarded_pack};
 use gait_core::journal::{Checker, Segments, Writer};
 use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::signable_digest;
@@ -53,6 +53,7 @@ fn repack(pack: &[u8]) -> Vec<u8> {
         initial: &initial,
         policy_yaml: member(&old, "policy.yaml"),
         key: &key,
+        presigned: &Presigned::default(),
     };
     write_guarded_pack(&mut out, &source).unwrap();
     out
@@ -199,6 +200,7 @@ fn pack_of(journal: &[u8], guard: &str, policy: &str) -> Vec<u8> {
         initial: &initial,
         policy_yaml: &policy_yaml,
         key: &key(),
+        presigned: &Presigned::default(),
     };
     let mut out = Vec::new();
     write_guarded_pack(&mut out, &source).unwrap();

@@ -71,11 +71,6 @@ impl Demand {
         Demand { need: SignatureNeed::Optional, key: None, local: None, completeness: Completeness::Any }
     }
 
-    /// A signature by this key, which must hold.
-    pub fn pinned(key: PublicKey) -> Self {
-        Demand { need: SignatureNeed::Required, key: Some(key), local: None, completeness: Completeness::Any }
-    }
-
     /// What the flags of `verify` ask for.
     ///
     /// # Errors

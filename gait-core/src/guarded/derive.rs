@@ -5,12 +5,11 @@
 
 use serde_json::{Value, json};
 
+use super::lines::{Lines, Results, UnsignedTrace};
 use super::receipt::{Counters, JournalState, Receipt};
 use crate::canonical::{CanonicalError, canonical_bytes, digest_of};
-use crate::digest::Sha256Hex;
-use crate::journal::{Chain, Ending, Enforced, Ledger, Tally};
+use crate::journal::{Chain, Ending, Ledger, Tally};
 use crate::policy::Verdict;
-use crate::signature::Signature;
 use crate::time::Timestamp;
 
 /// No member of records is longer (contract 1).
@@ -42,42 +41,6 @@ pub struct Records {
     pub count: Option<Vec<u8>>,
     /// Of `traces.jsonl`, not yet signed.
     pub traces: Vec<UnsignedTrace>,
-}
-
-/// The canonical bytes of a trace without its signature.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UnsignedTrace(Vec<u8>);
-
-impl UnsignedTrace {
-    /// What is signed.
-    pub fn digest(&self) -> Sha256Hex {
-        Sha256Hex::of(&self.0)
-    }
-
-    /// The canonical line of the trace with this signature, and its newline.
-    ///
-    /// # Errors
-    /// Never for a signature.
-    pub fn line(&self, signature: &Signature) -> Result<Vec<u8>, CanonicalError> {
-        let member = [b",\"signature\":", &*canonical_bytes(signature)?].concat();
-        // The member that follows in the canonical order. Quotes inside of strings are escaped, so this is the name of a
-        // member, and a trace has no other objects.
-        let at = find(&self.0, NEXT_MEMBER).unwrap_or(self.0.len().saturating_sub(1));
-        Ok([&self.0[..at], &member, &self.0[at..], b"\n"].concat())
-    }
-
-    /// Length of the line: every signature is equally long.
-    fn line_length(&self) -> u64 {
-        const SIGNATURE: usize =
-            r#","signature":{"alg":"ed25519","key_id":"","sig":"","signed_digest":""}"#.len() + 64 + 88 + 64;
-        (self.0.len() + SIGNATURE + 1) as u64
-    }
-}
-
-const NEXT_MEMBER: &[u8] = b",\"tool_name\":";
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
 }
 
 /// The derived facts about a run, and where they come from.
@@ -215,116 +178,67 @@ impl<'a> Derivation<'a> {
 
     /// The records of the run itself, then of each intent, in order.
     pub fn records(&self) -> impl Iterator<Item = Result<Records, CanonicalError>> + '_ {
-        std::iter::once_with(|| self.run_records()).chain(self.groups.iter().map(|group| self.group_records(group)))
+        let (lines, mut results) = (Lines::new(self.ledger.open()), Results::default());
+        let groups = self.groups.iter().map(move |group| self.group_records(&lines, &mut results, group));
+        std::iter::once_with(|| self.run_records()).chain(groups)
     }
 
     fn run_records(&self) -> Result<Records, CanonicalError> {
+        // `open` is not checked for the shape of an intent: its line is written from what is there.
         let intent = &self.ledger.open().intent;
         let digest = digest_of(intent)?;
+        let mut args = intent.clone();
+        let tool = args.as_object_mut().and_then(|members| members.remove("tool_name"));
+        let args_digest = digest_of(&args)?;
+        let id = format!("intent_{digest}");
+        let intent = self.line(
+            "gait.runpack.intent",
+            json!({"intent_id": id, "tool_name": tool, "args_digest": args_digest, "args": args}),
+        )?;
         let result = match self.ledger.ending() {
             Some(Ending::Closed(close)) if self.complete() => {
                 let signal = close.signal.unwrap_or(0);
                 let status = if close.exit_code == 0 && signal == 0 { "ok" } else { "error" };
                 let result = json!({"complete": true, "exit_code": close.exit_code, "signal": signal});
-                Some(self.result_line(&digest, status, result)?)
+                let members = json!({"intent_id": id, "status": status, "result_digest": digest_of(&result)?,
+                                     "result": result});
+                Some(self.line("gait.runpack.result", members)?)
             }
             _ => None,
         };
-        Ok(Records { intent: self.intent_line(intent, &digest)?, result, ..Records::default() })
+        Ok(Records { intent, result, ..Records::default() })
     }
 
-    fn group_records(&self, group: &Group<'_>) -> Result<Records, CanonicalError> {
+    fn group_records(
+        &self,
+        lines: &Lines,
+        results: &mut Results,
+        group: &Group<'_>,
+    ) -> Result<Records, CanonicalError> {
         let entry = &self.ledger.intents()[group.intent];
-        let intent: Value = serde_json::from_slice(&entry.canonical).map_err(CanonicalError::from)?;
-        let decisions = || group.tallies.iter().map(|tally| &self.ledger.decisions()[tally.decision]);
-        let allowed = decisions().all(|decision| decision.enforced == Enforced::Allow);
-        let list =
-            decisions().map(serde_json::to_value).collect::<Result<Vec<_>, _>>().map_err(CanonicalError::from)?;
-        let status = if allowed { "ok" } else { "error" };
+        let verdict = |tally: &Tally| self.ledger.decisions()[tally.decision].verdict;
+        let which = group.tallies.iter().map(|tally| tally.decision).collect();
         Ok(Records {
-            intent: self.intent_line(&intent, &entry.digest)?,
-            result: Some(self.result_line(&entry.digest, status, json!({"decisions": list}))?),
-            count: Some(self.count_line(group, &entry.digest)?),
-            traces: self.traces(group, &intent, &entry.digest)?,
+            intent: lines.intent(entry)?,
+            result: Some(lines.result(&entry.digest, which, self.ledger.decisions(), results)?),
+            count: Some(lines.count(&entry.digest, group.tallies.iter().map(|tally| (*tally, verdict(tally))))),
+            traces: self.traces(lines, group)?,
         })
     }
 
-    fn intent_line(&self, intent: &Value, digest: &Sha256Hex) -> Result<Vec<u8>, CanonicalError> {
-        let mut args = intent.clone();
-        let tool = args.as_object_mut().and_then(|members| members.remove("tool_name"));
-        let args_digest = digest_of(&args)?;
-        self.line(
-            "gait.runpack.intent",
-            json!({"intent_id": format!("intent_{digest}"), "tool_name": tool, "args_digest": args_digest, "args": args}),
-        )
-    }
-
-    fn result_line(&self, intent: &Sha256Hex, status: &str, result: Value) -> Result<Vec<u8>, CanonicalError> {
-        let result_digest = digest_of(&result)?;
-        self.line(
-            "gait.runpack.result",
-            json!({"intent_id": format!("intent_{intent}"), "status": status, "result_digest": result_digest,
-                   "result": result}),
-        )
-    }
-
-    fn count_line(&self, group: &Group<'_>, intent: &Sha256Hex) -> Result<Vec<u8>, CanonicalError> {
-        let counts: Vec<Value> = group
-            .tallies
-            .iter()
-            .map(|tally| {
-                let verdict = self.ledger.decisions()[tally.decision].verdict;
-                json!({"count": tally.count, "first_seq": tally.first_seq, "last_seq": tally.last_seq,
-                       "trace_id": self.trace_id(intent, verdict)})
-            })
-            .collect();
-        self.line("gait.exec.count", json!({"intent_id": format!("intent_{intent}"), "counts": counts}))
-    }
-
     /// Per final verdict, in the byte order of its word.
-    fn traces(
-        &self,
-        group: &Group<'_>,
-        intent: &Value,
-        digest: &Sha256Hex,
-    ) -> Result<Vec<UnsignedTrace>, CanonicalError> {
-        let args_digest = digest_of(&intent["args"])?;
-        let mut verdicts: Vec<Verdict> =
-            group.tallies.iter().map(|tally| self.ledger.decisions()[tally.decision].verdict).collect();
+    fn traces(&self, lines: &Lines, group: &Group<'_>) -> Result<Vec<UnsignedTrace>, CanonicalError> {
+        let decided = |tally: &Tally| &self.ledger.decisions()[tally.decision];
+        let mut verdicts: Vec<Verdict> = group.tallies.iter().map(|tally| decided(tally).verdict).collect();
         verdicts.sort_by_key(|verdict| verdict.as_str());
         verdicts.dedup();
         let trace = |verdict: Verdict| {
-            let same =
-                || group.tallies.iter().filter(|tally| self.ledger.decisions()[tally.decision].verdict == verdict);
-            let violations = union(same().flat_map(|tally| &self.ledger.decisions()[tally.decision].violations));
+            let same = || group.tallies.iter().filter(|tally| decided(tally).verdict == verdict);
+            let violations = union(same().flat_map(|tally| &decided(tally).violations));
             let approvals = union(same().flat_map(|tally| &tally.approvals));
-            let mut trace = self.record(
-                "gait.gate.trace",
-                json!({"trace_id": self.trace_id(digest, verdict), "tool_name": intent["tool_name"],
-                       "args_digest": args_digest, "intent_digest": digest,
-                       "policy_digest": self.ledger.open().policy_digest, "verdict": verdict}),
-            );
-            // A trace names its run as `correlation_id`: other members would not be part of its signature.
-            if let Some(members) = trace.as_object_mut()
-                && let Some(run_id) = members.remove("run_id")
-            {
-                members.insert("correlation_id".into(), run_id);
-            }
-            if !violations.is_empty() {
-                trace["violations"] = violations.into();
-            }
-            if !approvals.is_empty() {
-                trace["approval_token_ref"] = approvals.join(",").into();
-            }
-            canonical_bytes(&trace).map(UnsignedTrace)
+            lines.trace(&self.ledger.intents()[group.intent], verdict, &violations, &approvals)
         };
         verdicts.into_iter().map(trace).collect()
-    }
-
-    /// Control 9: the first 24 hex digits of SHA-256 over policy, intent and final verdict.
-    fn trace_id(&self, intent: &Sha256Hex, verdict: Verdict) -> String {
-        let policy = &self.ledger.open().policy_digest;
-        Sha256Hex::of(format!("{policy}:{intent}:{}", verdict.as_str())).short(24)
     }
 
     fn line(&self, schema: &str, members: Value) -> Result<Vec<u8>, CanonicalError> {
@@ -345,9 +259,9 @@ impl<'a> Derivation<'a> {
     }
 }
 
-fn union<'s>(texts: impl Iterator<Item = &'s String>) -> Vec<String> {
-    let mut all: Vec<String> = texts.cloned().collect();
-    all.sort();
+fn union<'s>(texts: impl Iterator<Item = &'s String>) -> Vec<&'s str> {
+    let mut all: Vec<&str> = texts.map(String::as_str).collect();
+    all.sort_unstable();
     all.dedup();
     all
 }

@@ -2,7 +2,9 @@
 //! (contract guarded-run).
 
 mod derive;
+mod lines;
 mod pack;
+mod presign;
 mod receipt;
 pub mod redecide;
 pub mod trust;
@@ -10,6 +12,7 @@ pub mod verify;
 
 pub use derive::{Derivation, Records};
 pub use pack::{GuardedPackError, PackSource, Packed, write_guarded_pack};
+pub use presign::{Presigned, Presigner};
 
 pub use receipt::{
     BpfPlan, BpfProgram, CommandPlan, Counters, EngineRejected, EnvironmentPlan, GUARD_SCHEMA, Host, JournalState,

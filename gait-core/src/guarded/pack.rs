@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::derive::{Derivation, Records, Spill, part_name};
+use super::presign::Presigned;
 use super::receipt::Receipt;
 use crate::canonical::{CanonicalError, canonical_bytes};
 use crate::journal::{Chain, Ledger};
@@ -27,6 +28,8 @@ pub struct PackSource<'a> {
     pub policy_yaml: &'a [u8],
     /// Signs traces and manifest: the key of the journal.
     pub key: &'a PrivateKey,
+    /// Signatures by `key` that are there already.
+    pub presigned: &'a Presigned,
 }
 
 /// What was packed.
@@ -69,7 +72,7 @@ pub fn write_guarded_pack(out: impl Write, source: &PackSource<'_>) -> Result<Pa
         PackMember::bytes("guard.json", canonical_bytes(&receipt)?),
         PackMember::bytes("policy.yaml", source.policy_yaml.to_vec()),
     ];
-    members.extend(record_members(&derivation, source.key, Spill::default())?);
+    members.extend(record_members(&derivation, source.key, source.presigned, Spill::default())?);
     members.extend(source.segments.iter().enumerate().map(|(index, path)| PackMember {
         name: format!("decisions/{:06}.jsonl", index + 1),
         content: Content::File(path.clone()),
@@ -89,6 +92,7 @@ pub fn write_guarded_pack(out: impl Write, source: &PackSource<'_>) -> Result<Pa
 fn record_members(
     derivation: &Derivation<'_>,
     key: &PrivateKey,
+    presigned: &Presigned,
     mut spill: Spill,
 ) -> Result<Vec<PackMember>, CanonicalError> {
     let mut parts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -104,7 +108,7 @@ fn record_members(
         append("counts", &count.unwrap_or_default());
         append("traces", &[]);
         for trace in traces {
-            append("traces", &trace.line(&key.sign_digest(&trace.digest()))?);
+            append("traces", &trace.line(&presigned.signature(&trace, key)));
         }
     }
     Ok(parts.into_iter().map(|(name, bytes)| PackMember::bytes(&name, bytes)).collect())
@@ -133,9 +137,9 @@ mod tests {
         let (ledger, chain) = checker.finish().unwrap();
         let derivation = Derivation::new(&ledger, &chain).unwrap();
         let key = PrivateKey::from_seed([1; 32]);
-        let whole = record_members(&derivation, &key, Spill::default()).unwrap();
+        let whole = record_members(&derivation, &key, &Presigned::default(), Spill::default()).unwrap();
         for (spill, expected) in [(Spill::at(MEMBER, 8), 4), (Spill::at(6000, 1000), 4)] {
-            let parts = record_members(&derivation, &key, spill).unwrap();
+            let parts = record_members(&derivation, &key, &Presigned::default(), spill).unwrap();
             let names: Vec<&str> = parts.iter().map(|member| member.name.as_str()).collect();
             for member in ["counts", "intents", "results", "traces"] {
                 let mine: Vec<&PackMember> = parts.iter().filter(|part| part.name.starts_with(member)).collect();

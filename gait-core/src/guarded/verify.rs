@@ -9,7 +9,8 @@ use std::io::{BufRead, Read, Seek};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::derive::{Derivation, Spill, UnsignedTrace, part_name};
+use super::derive::{Derivation, Spill, part_name};
+use super::lines::UnsignedTrace;
 use super::receipt::{Counters, GUARD_SCHEMA, Receipt};
 use super::{GUARD, RUNTIME};
 use crate::canonical::{canonical_bytes, digest_of};
@@ -396,7 +397,7 @@ fn check_trace(
     next_line(reader, line, MEMBER_LIMIT_BYTES)?;
     let Signed { signature } = serde_json::from_slice(line).map_err(text)?;
     demand(!signature.key_id.is_empty(), "a trace's signature names no key")?;
-    demand(*line == trace.line(&signature).map_err(text)?, "a trace does not follow from the journal")?;
+    demand(*line == trace.line(&signature), "a trace does not follow from the journal")?;
     verify_signature(&signature, &trace.digest(), key).map_err(|e| format!("trace signature: {e}"))
 }
 

@@ -222,12 +222,7 @@ impl Intent {
     /// # Errors
     /// [`CanonicalError`] never for an intent that was read from JSON.
     pub fn digest(&self) -> Result<Sha256Hex, CanonicalError> {
-        if has_canonical_order(&self.args) {
-            let mut bytes = Vec::with_capacity(512);
-            serde_json::to_writer(&mut bytes, self).map_err(CanonicalError::from)?;
-            return Ok(Sha256Hex::of(bytes));
-        }
-        digest_of(self)
+        self.canonical_bytes().map(Sha256Hex::of)
     }
 
     /// `args_digest` (control 4.5).
@@ -243,6 +238,11 @@ impl Intent {
     /// # Errors
     /// As [`Intent::digest`].
     pub fn canonical_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
+        if has_canonical_order(&self.args) {
+            let mut bytes = Vec::with_capacity(512);
+            serde_json::to_writer(&mut bytes, self).map_err(CanonicalError::from)?;
+            return Ok(bytes);
+        }
         canonical_bytes(self)
     }
 

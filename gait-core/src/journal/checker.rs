@@ -1,18 +1,21 @@
 //! Reads a journal in one pass and refuses the first line that no guard would have written there
 //! (contract guarded-run 3.5).
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
 use serde_json::Value;
 
 use super::JOURNAL_SCHEMA;
 use super::chain::Chain;
-use super::decision_line::{self, MAX_INTEGER};
-use super::ledger::{Ending, Ledger, LedgerIntent};
+use super::decision_line;
+use super::define_line::Common;
+use super::ledger::{Ending, Interned, Ledger, LedgerIntent};
 use super::line::{Body, Checkpoint, DecisionLine, Define, Enforced, Open, Seal};
 use crate::canonical;
 use crate::name::unname;
 use crate::signature::{self, PublicKey};
+use crate::splice::MAX_INTEGER;
 use crate::time::Timestamp;
 
 /// No line is longer, newline included (contract guarded-run 3.1).
@@ -94,11 +97,26 @@ pub struct Checker {
     key: Option<PublicKey>,
     phase: Phase,
     last: Step,
+    /// What the intents of this run have in common, for the quick reader.
+    common: Option<Common>,
+    /// Decisions that were checked, by their canonical bytes: definitions of a run share few.
+    spelt: HashMap<Box<[u8]>, Interned>,
 }
+
+/// Spellings kept; a run with more decisions is read the slow way for some.
+const DECISIONS_KEPT: usize = 4096;
 
 impl Default for Checker {
     fn default() -> Self {
-        Self { chain: Chain::default(), ledger: None, key: None, phase: Phase::Running, last: Step::Line }
+        Self {
+            chain: Chain::default(),
+            ledger: None,
+            key: None,
+            phase: Phase::Running,
+            last: Step::Line,
+            common: None,
+            spelt: HashMap::new(),
+        }
     }
 }
 
@@ -137,6 +155,11 @@ impl Checker {
             expect_seq(seq, found)?;
             self.decision(&decision, seq)?;
             return Ok(self.added(line, t));
+        }
+        if self.phase == Phase::Running
+            && let Some(step) = self.quick_define(line, text, seq)
+        {
+            return Ok(step);
         }
         let (found, t, kind, value) = take_apart(text, seq)?;
         expect_seq(seq, found)?;
@@ -235,6 +258,7 @@ impl Checker {
             return Err(refuse("its key id is not that of its public key"));
         }
         self.key = Some(key);
+        self.common = Some(Common::of(&open).map_err(|e| refuse(&e.to_string()))?);
         self.ledger = Some(Ledger::new(*open));
         Ok(())
     }
@@ -256,8 +280,32 @@ impl Checker {
         in_order(seq, "definition", define.def, ledger.definitions())?;
         let intent = check_definition(&define, ledger.open())
             .map_err(|cause| JournalError::Definition { def: define.def, cause })?;
-        ledger.define(define, intent);
+        let spelt = canonical::canonical_bytes(&define.decision)
+            .map_err(|e| JournalError::Malformed { seq, cause: e.to_string() })?;
+        let decision = ledger.intern(define.decision);
+        ledger.define(&decision, intent);
+        if self.spelt.len() >= DECISIONS_KEPT {
+            self.spelt.clear();
+        }
+        self.spelt.insert(spelt.into(), decision);
         Ok(())
+    }
+
+    /// Takes in a definition of the common form, whose decision was read before. `None` says nothing about the line.
+    fn quick_define(&mut self, line: &[u8], text: &[u8], seq: u64) -> Option<Step> {
+        let read = self.common.as_ref()?.parse(text)?;
+        let (ledger, decision) = (self.ledger.as_mut()?, self.spelt.get(read.decision)?);
+        if read.seq != seq || read.def != ledger.definitions() + 1 {
+            return None;
+        }
+        let intent = LedgerIntent {
+            digest: read.intent_digest,
+            canonical: read.intent.into(),
+            tool_name: read.tool_name.into(),
+            value: read.value.into(),
+        };
+        ledger.define(decision, intent);
+        Some(self.added(line, read.t))
     }
 
     /// `value` is the line without `type`, `seq` and `t`, which are put back for the signature.
@@ -318,7 +366,7 @@ fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>, seq: u64) -> Result<
 }
 
 /// `seq`, `t`, `type` and the other members of a canonical line.
-fn take_apart(text: &[u8], seq: u64) -> Result<(u64, u64, String, Value), JournalError> {
+pub(super) fn take_apart(text: &[u8], seq: u64) -> Result<(u64, u64, String, Value), JournalError> {
     let malformed = |cause: &str| JournalError::Malformed { seq, cause: cause.to_owned() };
     let mut value: Value = serde_json::from_slice(text).map_err(|e| malformed(&e.to_string()))?;
     if canonical::canonical_bytes(&value).map_err(|e| malformed(&e.to_string()))? != text {
@@ -377,7 +425,7 @@ fn check_seal(seal: &Seal, chain: &Chain, same_time: bool) -> Result<(), Journal
     if attested && same_time && time { Ok(()) } else { Err(JournalError::Seal) }
 }
 
-fn check_definition(define: &Define, open: &Open) -> Result<LedgerIntent, String> {
+pub(super) fn check_definition(define: &Define, open: &Open) -> Result<LedgerIntent, String> {
     let canonical = canonical::canonical_bytes(&define.intent).map_err(|e| e.to_string())?;
     let digest = crate::digest::Sha256Hex::of(&canonical);
     if digest != define.intent_digest {

@@ -4,9 +4,7 @@
 //! contract's canonical form.
 
 use super::line::{Attribution, DecisionLine};
-
-/// JSON numbers beyond this lose digits (contract guarded-run 3.1: `t` is below 2^53).
-pub(super) const MAX_INTEGER: u64 = (1 << 53) - 1;
+use crate::splice::{push_number, take_number};
 
 /// Appends the canonical line with its newline.
 ///
@@ -31,36 +29,22 @@ pub(super) fn format(out: &mut Vec<u8>, seq: u64, t: u64, line: &DecisionLine) {
         out.extend_from_slice(b"\",");
     }
     out.extend_from_slice(b"\"def\":");
-    number(out, line.def);
+    push_number(out, line.def);
     if let Some(hold) = line.hold {
         out.extend_from_slice(b",\"hold\":");
-        number(out, hold);
+        push_number(out, hold);
     }
     out.extend_from_slice(b",\"proc\":");
-    number(out, line.proc);
+    push_number(out, line.proc);
     out.extend_from_slice(b",\"seq\":");
-    number(out, seq);
+    push_number(out, seq);
     out.extend_from_slice(b",\"t\":");
-    number(out, t);
+    push_number(out, t);
     if let Some(tid) = line.tid {
         out.extend_from_slice(b",\"tid\":");
-        number(out, tid);
+        push_number(out, tid);
     }
     out.extend_from_slice(b",\"type\":\"decision\"}\n");
-}
-
-fn number(out: &mut Vec<u8>, mut n: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// Reads a line (without its newline) of exactly the common form: `def`, `proc`, `seq`, `t`, maybe `tid`.
@@ -78,22 +62,13 @@ pub(super) fn parse(line: &[u8]) -> Option<(u64, u64, DecisionLine)> {
     (rest == b",\"type\":\"decision\"}").then(|| (seq, t, DecisionLine { def, proc, tid, ..DecisionLine::default() }))
 }
 
-/// A canonical integer: no sign, no leading zero, at most 2^53 - 1.
-fn take_number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let len = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    if len == 0 || len > 16 || (len > 1 && text[0] == b'0') {
-        return None;
-    }
-    let n = text[..len].iter().fold(0u64, |n, b| n * 10 + u64::from(b - b'0'));
-    (n <= MAX_INTEGER).then(|| (n, &text[len..]))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::splice::MAX_INTEGER;
 
     proptest! {
         #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::line::{Body, Close, Decided, DecisionLine, Define, LostOutcome, Open, Seal};
+use super::line::{Body, Close, Decided, DecisionLine, LostOutcome, Open, Seal};
 use crate::digest::Sha256Hex;
 use crate::policy::Verdict;
 
@@ -43,6 +43,14 @@ pub struct LedgerIntent {
     pub tool_name: Box<str>,
     /// The value of its one target.
     pub value: Box<str>,
+}
+
+/// A decision that a ledger knows.
+#[derive(Clone)]
+pub(super) struct Interned {
+    place: usize,
+    verdict: Verdict,
+    approval: Option<Box<str>>,
 }
 
 #[derive(Clone)]
@@ -93,27 +101,35 @@ impl Ledger {
         }
     }
 
-    /// Takes in a definition whose digest and shape were checked.
-    pub(super) fn define(&mut self, define: Define, intent: LedgerIntent) {
-        let verdict = define.decision.verdict;
-        let mut bare = define.decision;
+    /// Takes in a decision that definitions make, apart from any intent.
+    pub(super) fn intern(&mut self, decision: Decided) -> Interned {
+        let verdict = decision.verdict;
+        let mut bare = decision;
         let approval = bare.approval_ref.take().map(String::into_boxed_str);
+        let decisions = &mut self.decisions;
+        let place = *self.decision_index.entry(bare).or_insert_with_key(|bare| {
+            decisions.push(bare.clone());
+            decisions.len() - 1
+        });
+        Interned { place, verdict, approval }
+    }
+
+    /// Takes in the next definition.
+    pub(super) fn define(&mut self, decision: &Interned, intent: LedgerIntent) {
         let intents = &mut self.intents;
         let intent = *self.intent_index.entry(intent.digest).or_insert_with(|| {
             intents.push(intent);
             intents.len() - 1
         });
-        let decisions = &mut self.decisions;
-        let decision = *self.decision_index.entry(bare.clone()).or_insert_with(|| {
-            decisions.push(bare);
-            decisions.len() - 1
-        });
         let tallies = &mut self.tallies;
-        let tally = *self.tally_index.entry((intent, decision)).or_insert_with(|| {
-            tallies.push(Tally { intent, decision, count: 0, first_seq: 0, last_seq: 0, approvals: BTreeSet::new() });
+        let place = decision.place;
+        let tally = *self.tally_index.entry((intent, place)).or_insert_with(|| {
+            let tally =
+                Tally { intent, decision: place, count: 0, first_seq: 0, last_seq: 0, approvals: BTreeSet::new() };
+            tallies.push(tally);
             tallies.len() - 1
         });
-        self.definitions.push(Definition { tally, verdict, approval });
+        self.definitions.push(Definition { tally, verdict: decision.verdict, approval: decision.approval.clone() });
     }
 
     /// Takes in a decision; `None` if its definition is unknown.

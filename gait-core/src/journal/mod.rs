@@ -11,6 +11,7 @@
 mod chain;
 mod checker;
 mod decision_line;
+mod define_line;
 mod ledger;
 mod line;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod writer;
 
 pub use chain::Chain;
 pub use checker::{Checker, JournalError, LINE_LIMIT, Step};
+pub use define_line::DefineParts;
 pub use ledger::{Ending, Ledger, LedgerIntent, Tally};
 pub use line::{
     Attribution, Body, Checkpoint, Close, CloseReason, Decided, DecisionLine, Define, Disagreement, Enforced,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::chain::Chain;
 use super::decision_line;
+use super::define_line::{self, DefineParts};
 use super::line::{Body, Close, DecisionLine, Open, Seal};
 use crate::canonical::{self, CanonicalError};
 use crate::digest::Sha256Hex;
@@ -111,6 +112,18 @@ impl<S: Segments> Writer<S> {
         decision_line::format(&mut self.buffer, self.chain.seq() + 1, t, line);
         self.segments.append(&self.buffer)?;
         self.chain.decide(verdict);
+        Ok(self.appended(t))
+    }
+
+    /// Appends the definition of an action.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`]
+    pub fn define(&mut self, parts: &DefineParts<'_>, t: u64) -> Result<u64, WriteError> {
+        self.make_room(define_line::FRAME_BYTES + (parts.intent.len() + parts.decision.len()) as u64)?;
+        self.buffer.clear();
+        define_line::format(&mut self.buffer, self.chain.seq() + 1, t, parts);
+        self.segments.append(&self.buffer)?;
         Ok(self.appended(t))
     }
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use gait_core::canonical::CanonicalError;
 use gait_core::file::{AtomicFile, PathError};
-use gait_core::guarded::{Counters, Derivation, GuardedPackError, PackSource, Packed, Receipt, write_guarded_pack};
+use gait_core::guarded::{
+    Counters, Derivation, GuardedPackError, PackSource, Packed, Presigned, Receipt, write_guarded_pack,
+};
 use gait_core::journal::{Chain, Checker, Enforced, JournalError, Ledger, WriteError};
 use gait_core::signature::PrivateKey;
 
@@ -98,7 +100,7 @@ impl Session {
         let ended = self.close(outcome)?;
         let bundle = self.out.join(format!("runpack_{}.zip", self.receipt.run_id));
         let run = read_run(&self.folder)?;
-        let packed = run.pack(&self.receipt, &self.policy_yaml, &ended.key, &bundle)?;
+        let packed = run.pack(&self.receipt, &self.policy_yaml, &ended.key, &self.presigned(), &bundle)?;
         let summary = run.summary(&packed.receipt)?;
         let manifest_digest = packed.manifest.manifest_digest;
         // The pack is in place: a folder that can't be removed is untidy, no failure of the run.
@@ -141,6 +143,7 @@ impl RecordedRun {
         initial: &Receipt,
         policy_yaml: &[u8],
         key: &PrivateKey,
+        presigned: &Presigned,
         bundle: &Path,
     ) -> Result<Packed, FinishError> {
         if let Some(parent) = bundle.parent() {
@@ -154,6 +157,7 @@ impl RecordedRun {
             initial,
             policy_yaml,
             key,
+            presigned,
         };
         let packed = write_guarded_pack(&mut file, &source)?;
         file.commit()?;

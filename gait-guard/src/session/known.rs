@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 
+use gait_core::canonical::{CanonicalError, canonical_bytes};
+use gait_core::journal::Decided;
 use gait_core::policy::Verdict;
 
 use super::Ruling;
@@ -59,6 +61,25 @@ impl KnownActions {
             self.entries.clear();
         }
         self.entries.insert(key, known);
+    }
+}
+
+/// Decisions as canonical bytes: the definitions of a run share few.
+#[derive(Default)]
+pub(super) struct Spellings(HashMap<Decided, Box<[u8]>>);
+
+/// Spellings kept; then all are forgotten.
+const SPELLINGS: usize = 4096;
+
+impl Spellings {
+    pub(super) fn of(&mut self, decision: &Decided) -> Result<&[u8], CanonicalError> {
+        if !self.0.contains_key(decision) {
+            if self.0.len() >= SPELLINGS {
+                self.0.clear();
+            }
+            self.0.insert(decision.clone(), canonical_bytes(decision)?.into());
+        }
+        Ok(self.0.get(decision).map_or(&[], |bytes| &**bytes))
     }
 }
 

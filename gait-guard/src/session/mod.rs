@@ -10,6 +10,7 @@ mod process;
 mod rules;
 mod run;
 mod seal;
+mod signer;
 #[cfg(test)]
 mod tests;
 

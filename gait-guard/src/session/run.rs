@@ -7,11 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gait_core::canonical::CanonicalError;
-use gait_core::guarded::{GUARD_SCHEMA, Receipt, RunState, Signing};
+use gait_core::digest::Sha256Hex;
+use gait_core::guarded::{GUARD_SCHEMA, Presigned, Presigner, Receipt, RunState, Signing};
 use gait_core::intent::Intent;
 use gait_core::journal::{
-    Body, Close, CloseReason, Decided, DecisionLine, Define, Disagreement, Enforced, EngineName, Exec, Exit,
-    JOURNAL_SCHEMA, Lost, LostOutcome, Open, WriteError, Writer,
+    Body, Close, CloseReason, Decided, DecisionLine, DefineParts, Disagreement, Enforced, EngineName, Exec, Exit,
+    JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
 };
 use gait_core::name::name;
 use rustix::event::EventfdFlags;
@@ -22,8 +23,9 @@ use super::config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, SessionConfi
 use super::decide;
 use super::floor::GuardedPaths;
 use super::folder::{RunFolder, SegmentFiles};
-use super::known::{Key, Keys, Known, KnownActions};
+use super::known::{Key, Keys, Known, KnownActions, Spellings};
 use super::process::{ProcFs, Processes, Who};
+use super::signer::Signer;
 use super::{Floor, Judge, Ruling};
 use crate::event::{Action, Actor, ExecObject};
 use crate::intent::{Translator, argv_digest};
@@ -59,12 +61,14 @@ struct Shared {
     enforcement: Enforcement,
     capture: CaptureMode,
     engine: EngineName,
+    signer: Signer,
 }
 
 struct State {
     /// Gone once the journal is closed.
     writer: Option<Writer<SegmentFiles>>,
     known: KnownActions,
+    spellings: Spellings,
     processes: Processes,
     definitions: u64,
     root: Option<i32>,
@@ -92,6 +96,7 @@ impl Session {
         let mut files = SegmentFiles::begin(&folder).map_err(io("the journal's first segment can't be made"))?;
         let first = files.to_sync().map_err(io("the journal's first segment can't be made"))?;
         let open = open_line(&config, nonce, started_at)?;
+        let signer = Signer::start(Presigner::new(&open, config.key.duplicate()));
         let writer = Writer::begin(files, config.key, open)?;
         first.iter().try_for_each(File::sync_all).map_err(io("the journal can't be put on the disk"))?;
         let shared = Arc::new(Shared {
@@ -107,6 +112,7 @@ impl Session {
             enforcement: config.enforcement,
             capture: config.capture,
             engine: config.engine,
+            signer,
         });
         let attestor = std::thread::Builder::new()
             .name("attestor".into())
@@ -150,6 +156,11 @@ impl Session {
             let Some(proc) = state.processes.ended(pid) else { return Ok(()) };
             state.line(&Body::Exit(exit_line(proc, outcome)), t).map(drop)
         });
+    }
+
+    /// Traces that were signed while the run went on. To be asked once, at its end.
+    pub(super) fn presigned(&self) -> Presigned {
+        self.shared.signer.finish()
     }
 
     /// Writes `exit` of the command if nobody did, `close` and the final checkpoint; all on the disk.
@@ -432,6 +443,7 @@ impl State {
         Self {
             writer: Some(writer),
             known: KnownActions::default(),
+            spellings: Spellings::default(),
             processes: Processes::new(Box::new(ProcFs)),
             definitions: 0,
             root: None,
@@ -442,7 +454,7 @@ impl State {
     }
 
     fn writer(&mut self) -> Result<&mut Writer<SegmentFiles>, WriteError> {
-        self.writer.as_mut().ok_or_else(|| WriteError::Io(std::io::Error::other("the journal is closed")))
+        open(&mut self.writer)
     }
 
     fn line(&mut self, body: &Body, t: u64) -> Result<u64, WriteError> {
@@ -456,7 +468,7 @@ impl State {
 
     fn who(&mut self, tid: i32, t: u64) -> Result<Who, WriteError> {
         let Self { processes, writer, .. } = self;
-        let writer = writer.as_mut().ok_or_else(|| WriteError::Io(std::io::Error::other("the journal is closed")))?;
+        let writer = open(writer)?;
         processes.of(tid, t, |fork| writer.line(&Body::Fork(fork), t).map(drop))
     }
 
@@ -471,19 +483,30 @@ impl State {
         let ruling = decide::ruling(&decision, errno);
         let verdict = decision.verdict;
         let def = self.definitions + 1;
-        let define = Define {
-            def,
-            intent: serde_json::to_value(intent).map_err(CanonicalError::from)?,
-            intent_digest: intent.digest()?,
-            decision,
-            engine: shared.engine,
-            errno: match ruling {
-                Ruling::Allow => None,
-                Ruling::Deny(errno) => Some(decide::errno_name(errno)),
-            },
+        let canonical = intent.canonical_bytes()?;
+        let errno = match ruling {
+            Ruling::Allow => None,
+            Ruling::Deny(errno) => Some(decide::errno_name(errno)),
         };
-        self.line(&Body::Define(Box::new(define)), t)?;
+        let Self { spellings, writer, .. } = self;
+        let digest = Sha256Hex::of(&canonical);
+        let parts = DefineParts {
+            def,
+            intent: &canonical,
+            intent_digest: &digest,
+            decision: spellings.of(&decision)?,
+            engine: shared.engine,
+            errno: errno.as_deref(),
+        };
+        open(writer)?.define(&parts, t)?;
         self.definitions = def;
+        let intent = LedgerIntent {
+            digest,
+            canonical: canonical.into(),
+            tool_name: intent.tool_name().into(),
+            value: Box::default(),
+        };
+        shared.signer.add(intent, decision);
         Ok(Known { def, verdict, ruling })
     }
 
@@ -492,6 +515,10 @@ impl State {
         let Some(proc) = self.root.and_then(|root| self.processes.ended(root)) else { return Ok(()) };
         self.line(&Body::Exit(exit_line(proc, outcome)), t).map(drop)
     }
+}
+
+fn open(writer: &mut Option<Writer<SegmentFiles>>) -> Result<&mut Writer<SegmentFiles>, WriteError> {
+    writer.as_mut().ok_or_else(|| WriteError::Io(std::io::Error::other("the journal is closed")))
 }
 
 fn check(config: &SessionConfig) -> Result<(), StartError> {
@@ -503,7 +530,7 @@ fn check(config: &SessionConfig) -> Result<(), StartError> {
     if digest.to_string() != config.plan.digest {
         return Err(StartError::Plan { what: "its digest" });
     }
-    if gait_core::digest::Sha256Hex::of(&config.policy_yaml).to_string() != config.plan.policy.file_sha256 {
+    if Sha256Hex::of(&config.policy_yaml).to_string() != config.plan.policy.file_sha256 {
         return Err(StartError::Plan { what: "the digest of the policy file" });
     }
     Ok(())
@@ -532,7 +559,7 @@ impl FromEncoded for std::ffi::OsStr {
 
 fn open_line(config: &SessionConfig, nonce: String, started_at: String) -> Result<Open, StartError> {
     let intent = config.translator.run(&config.command).map_err(WriteError::from)?;
-    let digest = |text: &str, what| gait_core::digest::Sha256Hex::parse(text).map_err(|_| StartError::Plan { what });
+    let digest = |text: &str, what| Sha256Hex::parse(text).map_err(|_| StartError::Plan { what });
     Ok(Open {
         schema_id: JOURNAL_SCHEMA.into(),
         schema_version: "1.0.0".into(),

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use gait_core::guarded::Receipt;
+use gait_core::guarded::{Presigned, Receipt};
 use gait_core::journal::{Checker, JournalError, LINE_LIMIT, Writer};
 use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
@@ -117,7 +117,7 @@ fn pack(
     key: &PrivateKey,
     bundle: &Path,
 ) -> Result<bool, SealError> {
-    let packed = run.pack(receipt, policy, key, bundle)?;
+    let packed = run.pack(receipt, policy, key, &Presigned::default(), bundle)?;
     Ok(packed.receipt.run.complete == Some(true))
 }
 

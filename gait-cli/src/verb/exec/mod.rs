@@ -11,11 +11,13 @@ use crate::exit::{Exit, Status};
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
 use crate::render::{Form, Outcome};
-use crate::verb::verify;
+use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
+use gait_core::runpack::verify::integrity;
 use gait_core::signature::PublicKey;
 use gait_guard::launch::watchdog::{WatchError, watch};
 use report::Report;
+use std::fs::File;
 use std::path::Path;
 
 pub static VERB: Verb = Verb {
@@ -80,7 +82,8 @@ fn attempt(call: &Call) -> Result<Report, Failure> {
         Err(error) => return Err(Failure::new(Exit::Internal, error)),
     };
     if let Some(bundle) = report.bundle() {
-        report.verified(&verified(Path::new(&bundle), public));
+        let verdict = verified(Path::new(&bundle), &public, report.manifest_digest());
+        report.verified(&verdict);
     }
     if fails_on_block {
         report.fail_on_block();
@@ -88,13 +91,19 @@ fn attempt(call: &Call) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Whether the runpack holds, as `gait verify` with the run's key would say.
-fn verified(bundle: &Path, key: PublicKey) -> Result<SignatureStatus, String> {
-    let demand = verify::Demand::pinned(key);
-    match verify::verify(bundle, &demand) {
-        Ok(verdict) if verdict.ok => Ok(verdict.signature_status),
-        Ok(verdict) => Err(verdict.lines().join("; ")),
-        Err(failure) => Err(failure.message),
+/// Whether the runpack on the disk is the one that the supervisor derived from the journal: all members have the digests
+/// that its manifest lists, and that manifest is the one it reported, signed by the run's key. `gait verify` derives
+/// everything again on top of that; doing so here would check code against itself, and takes as long as a short run.
+fn verified(bundle: &Path, key: &PublicKey, manifest_digest: &str) -> Result<SignatureStatus, String> {
+    let file = File::open(bundle).map_err(|error| error.to_string())?;
+    let mut container = Container::open(file).map_err(|error| error.to_string())?;
+    let found = integrity(&mut container).map_err(|error| error.to_string())?;
+    let signatures = found.signatures(Some(key)).map_err(|error| error.to_string())?;
+    let holds = found.holds() && container.inexact().is_none() && found.manifest.manifest_digest == manifest_digest;
+    match signatures.status {
+        SignatureStatus::Verified if holds => Ok(SignatureStatus::Verified),
+        SignatureStatus::Verified => Err("the runpack on the disk is not the one that was written".into()),
+        status => Err(format!("signature status: {}", status.word())),
     }
 }
 

@@ -124,6 +124,11 @@ impl Report {
         self.fields.get("bundle")?.as_str().map(str::to_owned)
     }
 
+    /// What its manifest's digest is.
+    pub fn manifest_digest(&self) -> &str {
+        self.text("manifest_digest")
+    }
+
     /// Adds what `verify` says of the runpack. One that does not hold is a failure of gait.
     pub fn verified(&mut self, verdict: &Result<SignatureStatus, String>) {
         let ok = verdict.is_ok();
