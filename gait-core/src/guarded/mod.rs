@@ -12,7 +12,7 @@ pub mod verify;
 
 pub use derive::{Derivation, Records};
 pub use pack::{GuardedPackError, PackSource, Packed, write_guarded_pack};
-pub use presign::{Presigned, Presigner};
+pub use presign::{Presignature, Presigned, Presigner};
 
 pub use receipt::{
     BpfPlan, BpfProgram, CommandPlan, Counters, EngineRejected, EnvironmentPlan, GUARD_SCHEMA, Host, JournalState,

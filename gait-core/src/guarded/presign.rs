@@ -17,39 +17,40 @@ const KEPT: usize = 1 << 17;
 pub struct Presigner {
     lines: Lines,
     key: PrivateKey,
-    made: Presigned,
 }
 
 /// Signatures by the digest that they were made over.
 #[derive(Debug, Default)]
 pub struct Presigned(HashMap<Sha256Hex, [u8; 64]>);
 
+/// One signature.
+#[derive(Debug)]
+pub struct Presignature(Sha256Hex, [u8; 64]);
+
 impl Presigner {
     /// One for the run that `open` opens, which signs with `key`.
     pub fn new(open: &Open, key: PrivateKey) -> Self {
-        Self { lines: Lines::new(open), key, made: Presigned::default() }
+        Self { lines: Lines::new(open), key }
     }
 
     /// Signs the trace that `intent` has if it is never decided in any other way. A guess that turns out wrong is only
     /// of no use.
-    pub fn add(&mut self, intent: &LedgerIntent, decision: &Decided) {
-        if self.made.0.len() >= KEPT {
-            return;
-        }
+    pub fn sign(&self, intent: &LedgerIntent, decision: &Decided) -> Option<Presignature> {
         let violations: Vec<&str> = decision.violations.iter().map(String::as_str).collect();
         let approvals: Vec<&str> = decision.approval_ref.iter().map(String::as_str).collect();
-        let Ok(trace) = self.lines.trace(intent, decision.verdict, &violations, &approvals) else { return };
-        let digest = trace.digest();
-        self.made.0.insert(digest, self.key.sign_bytes(&digest));
-    }
-
-    /// What was signed.
-    pub fn finish(self) -> Presigned {
-        self.made
+        let digest = self.lines.trace(intent, decision.verdict, &violations, &approvals).ok()?.digest();
+        Some(Presignature(digest, self.key.sign_bytes(&digest)))
     }
 }
 
 impl Presigned {
+    /// Keeps a signature, unless there are too many.
+    pub fn keep(&mut self, Presignature(digest, bytes): Presignature) {
+        if self.0.len() < KEPT {
+            self.0.insert(digest, bytes);
+        }
+    }
+
     /// The signature of `trace` by `key`, which must be the key of the [`Presigner`].
     pub(super) fn signature(&self, trace: &UnsignedTrace, key: &PrivateKey) -> Signature {
         let digest = trace.digest();

@@ -1,7 +1,6 @@
 //! Signs traces beside the run, on a thread that takes only time nobody else wants.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
 
 use gait_core::guarded::{Presigned, Presigner};
 use gait_core::journal::{Decided, LedgerIntent};
@@ -14,12 +13,12 @@ const WAITING: usize = 1 << 14;
 /// The way to the thread.
 pub(super) struct Signer {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<Presigned>>>,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
+    made: Mutex<Presigned>,
 }
 
 #[derive(Default)]
@@ -31,12 +30,13 @@ struct Queue {
 impl Signer {
     /// Starts it. Without a thread nothing is signed beforehand.
     pub(super) fn start(presigner: Presigner) -> Self {
-        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new() });
-        let thread = std::thread::Builder::new().name("signer".into()).spawn({
+        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), made: Mutex::default() });
+        // Never joined: a thread of low priority is slow to end on a busy machine, and has nothing left to say.
+        let _ = std::thread::Builder::new().name("signer".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.sign(presigner)
+            move || shared.sign(&presigner)
         });
-        Self { shared, thread: Mutex::new(thread.ok()) }
+        Self { shared }
     }
 
     /// Hands a definition over.
@@ -54,8 +54,7 @@ impl Signer {
     /// Ends the thread and gives what it signed; nothing the second time. What it has not come to is not signed.
     pub(super) fn finish(&self) -> Presigned {
         self.end();
-        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
-        thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+        self.shared.made.lock().map_or_else(|_| Presigned::default(), |mut made| std::mem::take(&mut *made))
     }
 
     fn end(&self) {
@@ -74,18 +73,19 @@ impl Drop for Signer {
 }
 
 impl Shared {
-    fn sign(&self, mut presigner: Presigner) -> Presigned {
+    fn sign(&self, presigner: &Presigner) {
         // Of the calling thread, as Linux has it. Only a wish.
         let _ = rustix::process::setpriority_process(None, 19);
         while let Some(batch) = self.next() {
             for (intent, decision) in batch {
-                presigner.add(&intent, &decision);
-                if self.is_over() {
-                    return presigner.finish();
+                if self.queue.lock().map_or(true, |queue| queue.is_over) {
+                    return;
+                }
+                if let (Some(made), Ok(mut all)) = (presigner.sign(&intent, &decision), self.made.lock()) {
+                    all.keep(made);
                 }
             }
         }
-        presigner.finish()
     }
 
     fn next(&self) -> Option<Vec<(LedgerIntent, Decided)>> {
@@ -94,9 +94,5 @@ impl Shared {
             queue = self.filled.wait(queue).ok()?;
         }
         (!queue.is_over).then(|| std::mem::take(&mut queue.waiting))
-    }
-
-    fn is_over(&self) -> bool {
-        self.queue.lock().map_or(true, |queue| queue.is_over)
     }
 }
