@@ -101,7 +101,7 @@ pub fn answer(form: Form, label: &str, correlation_id: &str, result: Result<Outc
 }
 
 /// The envelope of an error: its members and those of its exit code.
-fn error_fields(failure: Failure) -> Map<String, Value> {
+pub fn error_fields(failure: Failure) -> Map<String, Value> {
     let mut fields = failure.fields;
     fields.insert("ok".into(), false.into());
     fields.insert("error".into(), failure.message.into());

@@ -105,14 +105,16 @@ fn redecide(input: &str, policy: &str) -> Result<Outcome, Failure> {
     lines.extend(found.first().map(|first| {
         format!("first divergence: {} {:?}: {} -> {}", first.tool_name, first.value, first.was, first.now)
     }));
-    let answer = json!({
+    let mut answer = json!({
         "ok": found.is_empty(),
         "run_id": run_id,
         "mode": "policy",
         "policy_digest": policy.digest().map_err(Failure::invalid)?,
         "divergences": found.len(),
-        "first_divergence": found.first(),
     });
+    if let Some(first) = found.first() {
+        answer["first_divergence"] = json!(first);
+    }
     let exit = if found.is_empty() { Exit::Ok } else { Exit::VerificationFailed };
     Ok(Outcome::new(exit, &lines, &answer))
 }

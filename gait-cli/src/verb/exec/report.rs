@@ -2,6 +2,7 @@
 
 use crate::exit::{Category, Exit, Status};
 use crate::failure::Failure;
+use crate::render::error_fields;
 use gait_core::runpack::footer::ticket_footer;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_guard::exec::{ExecError, PlanError, Ran};
@@ -33,6 +34,17 @@ struct FailureRecord {
     hint: Option<String>,
 }
 
+impl FailureRecord {
+    /// The failure that it tells of.
+    fn to_failure(&self) -> Failure {
+        Failure {
+            category: self.is_io.then_some(Category::IoFailure),
+            hint: self.hint.clone(),
+            ..Failure::new(Exit::from_code(self.exit).unwrap_or(Exit::Internal), &self.message)
+        }
+    }
+}
+
 impl Report {
     /// What is to be said about a run.
     pub fn of(result: Result<Ran, ExecError>) -> Self {
@@ -60,9 +72,11 @@ impl Report {
         if let Some(failed) = ran.end.not_executed {
             fields.insert("not_executed".into(), failed.errno.to_string().into());
         }
-        let failure = stopped.map(|message| {
-            fields.insert("error".into(), message.into());
-            FailureRecord { exit: Exit::Internal.code(), is_io: false, message: message.into(), hint: None }
+        let failure = stopped.map(|message| FailureRecord {
+            exit: Exit::Internal.code(),
+            is_io: false,
+            message: message.into(),
+            hint: None,
         });
         let code = failure.as_ref().map_or(ran.end.status.code(), |failure| failure.exit);
         Self { code, fields, failure }
@@ -111,9 +125,7 @@ impl Report {
         let report: Self = serde_json::from_slice(bytes).map_err(broken)?;
         match report.failure {
             Some(failure) if !report.fields.contains_key("bundle") => {
-                let exit = Exit::from_code(failure.exit).unwrap_or(Exit::Internal);
-                let category = failure.is_io.then_some(Category::IoFailure);
-                Err(Failure { exit, category, message: failure.message, hint: failure.hint, fields: report.fields })
+                Err(Failure { fields: report.fields, ..failure.to_failure() })
             }
             _ => Ok(report),
         }
@@ -160,8 +172,7 @@ impl Report {
         let mut fields = self.fields.clone();
         fields.insert("status".into(), self.code.into());
         if let Some(failure) = &self.failure {
-            fields.insert("ok".into(), false.into());
-            fields.insert("error".into(), failure.message.clone().into());
+            fields.extend(error_fields(failure.to_failure()));
         }
         fields
     }
@@ -268,10 +279,14 @@ fn evidence(finished: &Finished) -> Map<String, Value> {
         .blocks
         .iter()
         .map(|block| {
-            json!({
+            let mut members = json!({
                 "tool_name": block.tool_name, "operation": block.operation, "value": block.value,
-                "verdict": block.verdict, "rule": block.rule, "reason_codes": block.reason_codes, "count": block.count,
-            })
+                "verdict": block.verdict, "reason_codes": block.reason_codes, "count": block.count,
+            });
+            if let Some(rule) = &block.rule {
+                members["rule"] = json!(rule);
+            }
+            members
         })
         .collect();
     let members = json!({
@@ -320,6 +335,19 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_the_guard_ended_answers_with_the_whole_envelope() {
+        let failure = FailureRecord { exit: 1, is_io: false, message: "the guard failed".into(), hint: None };
+        let fields = Map::from_iter([("bundle".to_owned(), json!("x.zip"))]);
+        let fields = Report { code: 1, fields, failure: Some(failure) }.fields();
+        let envelope = json!({
+            "ok": false, "error": "the guard failed", "error_code": "internal_failure",
+            "error_category": "internal_failure", "retryable": false,
+            "hint": "retry after checking local environment and logs", "bundle": "x.zip", "status": 1,
+        });
+        assert_eq!(Value::Object(fields), envelope);
+    }
 
     #[test]
     fn a_name_can_not_play_tricks_on_a_terminal() {

@@ -1,0 +1,387 @@
+//! Everything that the real binary writes and prints is what the schemas say.
+
+use crate::document::{check, members, policy_document};
+use crate::place::Place;
+use crate::schema::{Schemas, files, root, skipped};
+use crate::types::assert_same_members;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn data(name: &str) -> PathBuf {
+    root().join("gait-core/tests/data/guarded").join(name)
+}
+
+/// Base64 of a private key for tests (contract, artifacts 3.5).
+const PRIVATE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQGKiOPddAnxlf1S2y08ul1yymcJvx2UEhvzdIgBtA9vXA==";
+
+/// A run with what can be: a result that is an error, an intent without result, receipts with all members.
+const RUN: &str = r#"{"run":{"run_id":"run_full","env":{"host":"h"},"timeline":[{"event":"start","ts":"2026-02-05T00:00:00Z","ref":"a","note":1}]},
+ "intents":[{"intent_id":"a","tool_name":"tool.delete","args_digest":"33d148a7de89102bce5e2be136ca2acc3398ff9970a1f922faa3838eae837e3c","args":{"from":"ref_1"}},
+  {"intent_id":"b","tool_name":"odd","args_digest":"33d148a7de89102bce5e2be136ca2acc3398ff9970a1f922faa3838eae837e3c"},
+  {"intent_id":"c","tool_name":"tool.http","args_digest":"33d148a7de89102bce5e2be136ca2acc3398ff9970a1f922faa3838eae837e3c"}],
+ "results":[{"intent_id":"a","status":"error","result_digest":"0b2abfe8ba8a9dae03e92bcb4fe8fb733661a8b0560dda0ce8d7ac553e7a79a6","result":{"message":"<no>"}}],
+ "refs":{"receipts":[{"ref_id":"ref_1","source_type":"db","source_locator":"t","query_digest":"8d26786e78884f230bfa85f4909203158ab8ee8d1594552d44683022f3648cde",
+  "content_digest":"1ef0ae7bbe4ce6c99ab744fe8c27582178d69c660538ef6a4b201cf5a944e17a","retrieved_at":"2026-02-05T00:00:00+02:00","redaction_mode":"reference","sensitivity_label":"pii","retrieval_params":{"k":1}}]},
+ "capture_mode":"raw"}"#;
+
+#[test]
+fn runpacks_and_the_answers_about_them() {
+    let mut place = Place::new();
+    let key = place.write("signing.key", PRIVATE);
+    let run = place.write("in/run.json.txt", RUN);
+    let zip = "gait-out/runpack_run_full.zip";
+    place.ends(0, &["demo"]);
+    place.ends(0, &["run", "record", "--input", &run, "--private-key", &key]);
+    place.ends(0, &["run", "record", "--input", &run, "--run-id", "plain", "--out-dir", "plain"]);
+    place.ends(0, &["run", "receipt", "run_full"]);
+    place.ends(0, &["verify", "run_full"]);
+    place.ends(0, &["verify", "run_full", "--private-key", &key, "--require-signature"]);
+    place.ends(2, &["verify", "run_demo", "--private-key", &key, "--require-signature"]);
+    place.ends(0, &["verify", "chain", "--run", "run_demo"]);
+    place.ends(0, &["run", "replay", "run_demo"]);
+    place.ends(2, &["run", "replay", zip]);
+    place.ends(8, &["run", "replay", zip, "--real-tools"]);
+    place.ends(2, &["run", "diff", "run_demo", "run_full", "--output", "diff.json"]);
+    place.ends(0, &["run", "diff", "run_demo", "run_demo", "--privacy", "metadata"]);
+    place.ends(0, &["run", "reduce", "--from", "run_full"]);
+    place.ends(0, &["run", "reduce", "--from", "run_full", "--predicate", "non_ok_status"]);
+    place.ends(0, &["migrate", "run_full"]);
+    place.ends(0, &["keys", "init"]);
+    place.ends(0, &["keys", "show"]);
+    place.ends(0, &["keys", "export-public"]);
+    place.ends(0, &["keys", "export-public", "--out", "key.pub"]);
+    for (code, wrong) in [
+        (6, &["verify", "nowhere"][..]),
+        (6, &["verify", "run_demo", "--no-such-flag"]),
+        (6, &["run", "diff", "run_demo"]),
+        (6, &["verify", "chain", "--run", "nowhere"]),
+        (6, &["migrate", "nowhere"]),
+        (6, &["run", "seal", "nowhere"]),
+    ] {
+        let answer = place.ends(code, wrong);
+        assert_eq!(answer["ok"], false, "{wrong:?}");
+    }
+    // Nothing says what this file is but its name.
+    let diff: Value = serde_json::from_slice(&fs::read(place.work().join("diff.json")).unwrap()).unwrap();
+    assert_eq!(Schemas::get().errors("runpack/diff", &diff), Vec::<String>::new());
+    assert_same_members("runpack/reduce_report", &place.of("runpack/reduce_report"), &[]);
+    place.check(&[
+        "runpack/manifest",
+        "runpack/run",
+        "runpack/intent",
+        "runpack/result",
+        "runpack/refs",
+        "runpack/reduce_report",
+        "cli/demo",
+        "cli/run_record",
+        "cli/run_receipt",
+        "cli/verify",
+        "cli/verify_chain",
+        "cli/run_replay",
+        "cli/run_diff",
+        "cli/run_reduce",
+        "cli/migrate",
+        "cli/keys_init",
+        "cli/keys_show",
+        "cli/keys_export_public",
+        "cli/error",
+        "scout/adoption_event",
+        "scout/operational_event",
+    ]);
+    assert_same_members("scout/adoption_event", &place.of("scout/adoption_event"), &[]);
+    assert_same_members("scout/operational_event", &place.of("scout/operational_event"), &[]);
+}
+
+#[test]
+fn tampered_packs_and_what_verify_says_of_them() {
+    let mut place = Place::new();
+    for name in
+        ["forged-member-added", "forged-decision-dropped", "forged-trace-of-another-verdict", "sealed", "complete"]
+    {
+        let pack = data(&format!("{name}.zip"));
+        let (code, answer) = place.gait(&["verify", pack.to_str().unwrap()]);
+        assert_eq!(code == 2, name.starts_with("forged"), "{answer}");
+    }
+    let verdicts = place.of("cli/verify");
+    assert!(verdicts.iter().any(|verdict| verdict["guarded"]["errors"].is_array()), "{verdicts:?}");
+    place.check(&["cli/verify"]);
+}
+
+#[test]
+fn regressions() {
+    let mut place = Place::new();
+    place.ends(0, &["demo"]);
+    let run = place.write("in/run.json.txt", RUN);
+    place.ends(0, &["run", "record", "--input", &run]);
+    place.ends(0, &["regress", "init", "--from", "run_demo"]);
+    place.ends(0, &["regress", "run", "--junit", "junit.xml"]);
+    let fixture = place.work().join("fixtures/run_demo/fixture.json");
+    let mut settings: Value = serde_json::from_slice(&fs::read(&fixture).unwrap()).unwrap();
+    settings["candidate_runpack"] = json!("../../gait-out/runpack_run_full.zip");
+    settings["diff_allow_changed_files"] = json!(["results.jsonl", " "]);
+    fs::write(&fixture, settings.to_string()).unwrap();
+    let answer = place.ends(5, &["regress", "run"]);
+    assert_eq!(answer["top_failure_reason"], "unexpected_diff", "{answer}");
+    place.ends(5, &["regress", "bootstrap", "--from", "run_demo"]);
+    place.ends(6, &["regress", "run", "--config", "nowhere.yaml"]);
+    let details = ["/graders/*/details"];
+    assert_same_members("regress/regress_result", &place.of("regress/regress_result"), &details);
+    place.check(&[
+        "regress/config",
+        "regress/fixture",
+        "regress/regress_result",
+        "cli/regress_init",
+        "cli/regress_run",
+        "cli/regress_bootstrap",
+        "cli/error",
+    ]);
+}
+
+#[test]
+fn regressions_of_guarded_runs() {
+    let mut place = Place::new();
+    let pack = data("complete.zip");
+    place.ends(0, &["regress", "init", "--from", pack.to_str().unwrap(), "--name", "guarded"]);
+    fs::write(place.work().join("policy.yaml"), &members(&pack)["policy.yaml"]).unwrap();
+    let config = place.work().join("gait.yaml");
+    let mut settings: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    let full = Schemas::get().examples("regress/config").remove(0)["fixtures"][0]["guarded"].clone();
+    settings["fixtures"][0]["guarded"] = full;
+    settings["fixtures"][0]["guarded"]["require_layers"] = json!([]);
+    fs::write(&config, settings.to_string()).unwrap();
+    let (code, answer) = place.gait(&["regress", "run"]);
+    assert!(matches!(code, 0 | 5), "the full settings are not understood: {answer}");
+    assert_eq!(answer["graders"], 4, "{answer}");
+    place.check(&["regress/config", "regress/regress_result", "cli/regress_run", "exec/guard", "exec/journal"]);
+}
+
+const TOOLS: &str =
+    "from langchain.tools import tool\n@tool\ndef delete_all():\n    pass\n@tool\ndef read_it():\n    pass\n";
+
+#[test]
+fn inventories_and_signals() {
+    let mut place = Place::new();
+    place.write("tree/tools.py", TOOLS);
+    let policy = place.write(
+        "policy.yaml",
+        "default_verdict: block\nrules:\n  - name: r\n    effect: allow\n    match: {tool_names: [read_it]}\n",
+    );
+    place.ends(
+        0,
+        &[
+            "scout",
+            "snapshot",
+            "--roots",
+            "tree",
+            "--policy",
+            &policy,
+            "--out",
+            "one.json",
+            "--coverage-out",
+            "coverage.json",
+        ],
+    );
+    place.write("tree/mcp.json", r#"{"mcpServers":{"payments":{}}}"#);
+    place.ends(0, &["scout", "snapshot", "--roots", "tree", "--out", "two.json"]);
+    place.ends(0, &["scout", "diff", "one.json", "one.json"]);
+    place.ends(2, &["scout", "diff", "one.json", "two.json", "--out", "drift.json"]);
+    for (file, schema) in [("coverage.json", "scout/inventory_coverage"), ("drift.json", "scout/inventory_diff")] {
+        let value: Value = serde_json::from_slice(&fs::read(place.work().join(file)).unwrap()).unwrap();
+        assert_eq!(Schemas::get().errors(schema, &value), Vec::<String>::new(), "{file}");
+    }
+    let run = place.write("in/run.json.txt", RUN);
+    place.ends(0, &["demo"]);
+    place.ends(0, &["run", "record", "--input", &run]);
+    place.ends(0, &["regress", "init", "--from", "run_demo"]);
+    let mut trace = Schemas::get().examples("gate/trace_record").remove(0);
+    trace["correlation_id"] = json!("run_full");
+    let trace = place.write("trace.json", &trace.to_string());
+    let regress =
+        Schemas::get().examples("regress/regress_result").remove(0).to_string().replace("run_demo", "run_full");
+    let regress = place.write("regress.json", &regress.replace("\"pass\"", "\"fail\""));
+    place.ends(0, &["scout", "signal", "--runs", "run_demo,run_full", "--traces", &trace, "--regress", &regress]);
+    assert_same_members("scout/signal_report", &place.of("scout/signal_report"), &[]);
+    // No tool has been seen in a run yet: this version does not look.
+    assert_same_members("scout/inventory_snapshot", &place.of("scout/inventory_snapshot"), &["/items/*/last_seen_run"]);
+    place.check(&[
+        "scout/inventory_snapshot",
+        "scout/signal_report",
+        "cli/scout_snapshot",
+        "cli/scout_diff",
+        "cli/scout_signal",
+    ]);
+}
+
+#[test]
+fn evidence_packs() {
+    let mut place = Place::new();
+    let key = place.write("signing.key", PRIVATE);
+    place.ends(0, &["demo"]);
+    place.ends(0, &["regress", "init", "--from", "run_demo"]);
+    place.ends(0, &["regress", "run", "--output", "gait-out/regress_result.json"]);
+    place.write("tree/tools.py", TOOLS);
+    place.ends(0, &["scout", "snapshot", "--roots", "tree", "--out", "snapshot.json"]);
+    for (file, schema) in [
+        ("gait-out/trace_1.json", "gate/trace_record"),
+        ("gait-out/approval_audit_1.json", "gate/approval_audit_record"),
+        ("gait-out/credential_evidence_1.json", "gate/broker_credential_record"),
+    ] {
+        place.write(file, &Schemas::get().examples(schema).remove(0).to_string());
+    }
+    place.ends(
+        0,
+        &[
+            "guard",
+            "pack",
+            "--run",
+            "run_demo",
+            "--out",
+            "pack.zip",
+            "--case-id",
+            "C-1",
+            "--inventory",
+            "snapshot.json",
+            "--trace",
+            "gait-out/trace_1.json",
+            "--regress",
+            "gait-out/regress_result.json",
+            "--key-mode",
+            "prod",
+            "--private-key",
+            &key,
+        ],
+    );
+    place.ends(0, &["guard", "pack", "--run", "run_demo", "--out", "unsigned-for-long.zip", "--template", "pci"]);
+    place.ends(0, &["guard", "verify", "pack.zip"]);
+    place.ends(0, &["guard", "verify", "pack.zip", "--private-key", &key, "--require-signature"]);
+    let incident = place.ends(0, &["incident", "pack", "--from", "run_demo", "--out", "incident.zip"]);
+    assert_eq!(incident["trace_count"], 1, "{incident}");
+    place.ends(0, &["verify", "chain", "--run", "run_demo", "--pack", "pack.zip"]);
+    place.ends(6, &["guard", "verify", "nowhere.zip"]);
+    place.check(&[
+        "guard/pack_manifest",
+        "guard/runpack_summary",
+        "guard/referenced_runpacks",
+        "guard/trace_summary",
+        "guard/regress_summary",
+        "guard/policy_digests",
+        "guard/control_index",
+        "guard/evidence_pointers",
+        "gate/approval_audit_record",
+        "gate/broker_credential_record",
+        "cli/guard_pack",
+        "cli/guard_verify",
+        "cli/incident_pack",
+        "cli/verify_chain",
+    ]);
+    // No pages are rendered, and the window's anchor is the run's own time, which is in the manifest.
+    let but = ["/rendered_artifacts", "/incident_window/selection_anchor"];
+    assert_same_members("guard/pack_manifest", &place.of("guard/pack_manifest"), &but);
+}
+
+#[test]
+fn policies_and_the_machine() {
+    let mut place = Place::new();
+    let intent = place.write("intent.json", &Schemas::get().examples("gate/intent_request").remove(0).to_string());
+    let policy = place.write("policy.yaml", &Schemas::get().examples("gate/policy").remove(0).to_string());
+    let (code, answer) = place.gait(&["policy", "test", &policy, &intent]);
+    assert!(matches!(code, 0 | 3 | 4), "{answer}");
+    place.ends(6, &["policy", "test", &policy, "nowhere.json"]);
+    let (code, _) = place.gait(&["doctor"]);
+    assert!(matches!(code, 0 | 7));
+    place.check(&["policytest/policy_test_result", "doctor/result", "cli/error"]);
+}
+
+#[test]
+fn the_policies_that_are_shipped() {
+    let mut documents = Vec::new();
+    for entry in fs::read_dir(root().join("policies")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            documents.push(policy_document(&path.display().to_string(), &fs::read(&path).unwrap()));
+        }
+    }
+    assert!(documents.len() >= 5, "{documents:?}");
+    let (wrong, _) = check(&documents);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The killed run of the contract's cases, sealed.
+#[test]
+fn a_sealed_run() {
+    let mut place = Place::new();
+    let torn = data("torn");
+    for file in files(&torn) {
+        let target = place.work().join("torn").join(file.strip_prefix(&torn).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, target).unwrap();
+    }
+    let key = data("test.key").display().to_string();
+    place.ends(0, &["run", "seal", "./torn", "--private-key", &key]);
+    // What is left on disk of a killed run ends with half a line and has no end: it is no artifact yet.
+    fs::remove_dir_all(place.work().join("torn")).unwrap();
+    place.check(&[
+        "cli/run_seal",
+        "exec/guard",
+        "exec/journal",
+        "exec/count",
+        "exec/intent",
+        "exec/result",
+        "gate/policy",
+    ]);
+}
+
+/// The lines of the journal that this run has; other kinds are in the contract's runs.
+fn kinds(place: &Place) -> BTreeSet<String> {
+    place.of("exec/journal").iter().map(|line| line["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_guarded_run() {
+    let mut place = Place::new();
+    let script = "cat /etc/shadow; ls /; echo hello > out.txt; mkdir d; mv out.txt d; rm -r d; exit 3";
+    for mode in ["reference", "raw"] {
+        let (code, answer) = place.gait(&["exec", "--capture-mode", mode, "--", "/bin/sh", "-c", script]);
+        let promised = std::env::var("GAIT_KERNEL").is_ok_and(|words| words.contains("seccomp-notify"));
+        if code == 7 && !promised {
+            skipped("a_guarded_run", &format!("this machine lacks a layer: {}", answer["error"]));
+            return;
+        }
+        assert_eq!((code, &answer["complete"]), (3, &json!(true)), "{answer}");
+        let run = answer["run_id"].as_str().unwrap();
+        place.ends(0, &["verify", run]);
+        place.ends(0, &["run", "replay", run]);
+        let policy = place.write("allow.yaml", "default_verdict: allow\n");
+        let again = place.ends(2, &["run", "replay", run, "--policy", &policy]);
+        assert!(again["first_divergence"].is_object(), "{again}");
+        let pack = answer["bundle"].as_str().unwrap();
+        let own = place.write("own.yaml", &String::from_utf8(members(Path::new(pack))["policy.yaml"].clone()).unwrap());
+        let same = place.ends(0, &["run", "replay", run, "--policy", &own]);
+        assert!(same.get("first_divergence").is_none(), "{same}");
+        let traces = String::from_utf8(members(Path::new(pack))["traces.jsonl"].clone()).unwrap();
+        let trace = place.write("trace.json", traces.lines().next().unwrap());
+        place.ends(0, &["trace", "verify", &trace]);
+        let key = place.local_key();
+        place.ends(0, &["verify", "chain", "--run", run, "--trace", &trace, "--private-key", &key]);
+        let told = place.ends(0, &["regress", "bootstrap", "--from", run]);
+        assert_eq!(told["status"], "pass");
+    }
+    place.ends(6, &["exec", "--policy", "nowhere.yaml", "--", "/bin/true"]);
+    place.check(&[
+        "exec/guard",
+        "exec/journal",
+        "exec/count",
+        "exec/intent",
+        "exec/result",
+        "gate/trace_record",
+        "gate/policy",
+        "cli/exec",
+        "cli/run_replay_policy",
+        "cli/trace_verify",
+        "runpack/manifest",
+    ]);
+    let expected = ["checkpoint", "close", "decision", "define", "exec", "exit", "fork", "open"];
+    assert_eq!(kinds(&place), expected.map(str::to_owned).into());
+}
