@@ -1,6 +1,7 @@
 //! Tasks of this workspace that cargo itself has no command for. `cargo xtask` lists them.
 
 mod bench;
+mod formats;
 mod workload;
 
 use std::process::ExitCode;
@@ -10,13 +11,18 @@ const USAGE: &str = "usage: cargo xtask <task>
   bench [--rounds N] [--policy FILE] [WORD ...]
       what the guard costs: each workload bare and under `gait exec`, interleaved in one run, as ratios of
       medians, pinned to one processor and not; and an open beside the cheapest race-free one. Words choose
-      workloads by name.";
+      workloads by name.
+  docs-formats [--check]
+      write what the schemas say into the pages of docs/formats, between their markers; with --check change
+      nothing, and fail if a page is not up to date.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["bench", rest @ ..] => bench::run(rest),
+        ["docs-formats"] => formats::run(formats::Mode::Write),
+        ["docs-formats", "--check"] => formats::run(formats::Mode::Check),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

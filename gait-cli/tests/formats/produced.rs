@@ -104,6 +104,10 @@ fn tampered_packs_and_what_verify_says_of_them() {
         let (code, answer) = place.gait(&["verify", pack.to_str().unwrap()]);
         assert_eq!(code == 2, name.starts_with("forged"), "{answer}");
     }
+    let sealed = data("sealed.zip").display().to_string();
+    place.ends(0, &["run", "reduce", "--from", &sealed, "--out", "stripped.zip"]);
+    let stripped = place.ends(0, &["verify", "./stripped.zip"]);
+    assert_eq!(stripped["guarded"], json!({"stripped": true}), "{stripped}");
     let verdicts = place.of("cli/verify");
     assert!(verdicts.iter().any(|verdict| verdict["guarded"]["errors"].is_array()), "{verdicts:?}");
     place.check(&["cli/verify"]);
