@@ -58,7 +58,8 @@ impl Policy {
     /// [`PolicyError`] for a variable that does not exist or has no value here.
     pub fn expand(&self, variables: &Variables) -> Result<Self, PolicyError> {
         let rules = self.rules.iter().map(|rule| rule.expand(variables)).collect::<Result<_, _>>()?;
-        Ok(Self { rules, ..self.clone() })
+        let Self { default_verdict, fail_closed, rules: _ } = self;
+        Ok(Self { default_verdict: *default_verdict, fail_closed: fail_closed.clone(), rules })
     }
 }
 
@@ -69,11 +70,18 @@ impl Rule {
             Ok(set(expanded.collect::<Result<Vec<_>, _>>()?))
         };
         let patterns = |list: &[PathPattern]| -> Result<Vec<PathPattern>, PolicyError> {
-            let expanded = list
-                .iter()
-                .map(|pattern| variables.expand(pattern.text(), |value| escape_glob(value).into_owned(), self));
-            let texts = set(expanded.collect::<Result<Vec<_>, _>>()?);
-            Ok(texts.iter().map(|text| PathPattern::parse(text)).collect())
+            let expanded = list.iter().map(|pattern| {
+                if !pattern.text().contains("${") {
+                    return Ok(pattern.clone());
+                }
+                let text = variables.expand(pattern.text(), |value| escape_glob(value).into_owned(), self)?;
+                Ok(PathPattern::parse(&text))
+            });
+            let mut patterns = expanded.collect::<Result<Vec<_>, _>>()?;
+            patterns.retain(|pattern| !pattern.text().is_empty());
+            patterns.sort_by(|a, b| a.text().cmp(b.text()));
+            patterns.dedup_by(|a, b| a.text() == b.text());
+            Ok(patterns)
         };
         let matcher = Match {
             target_values: plain(&self.matcher.target_values)?,

@@ -8,6 +8,7 @@
 //! policy compiler turns the same tokens into an automaton.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// One piece of a pattern; a path matches if the pieces match its parts in order, with nothing left over.
 ///
@@ -46,9 +47,12 @@ pub enum Tree {
     Whole,
 }
 
-/// A pattern of `path_allowlist` or `path_denylist`.
+/// A pattern of `path_allowlist` or `path_denylist`. Copies share what was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPattern {
+pub struct PathPattern(Arc<ParsedPath>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct ParsedPath {
     text: String,
     validity: Validity,
     dialect: Dialect,
@@ -83,39 +87,40 @@ impl PathPattern {
         let validity = if glob.is_some() { Validity::Glob } else { Validity::Malformed };
         let tokens = glob.unwrap_or_else(|| literal_tokens(&cleaned));
         let dialect = dialect_of(&tokens);
+        let mut programs = vec![Program::new(&tokens)];
         let mut alternatives = vec![tokens];
         // The contract's first rule: a path equal to the pattern's text matches it.
-        let written = literal_chars(&cleaned);
-        if !Program::new(&alternatives[0]).matches(&cleaned) {
+        if !programs[0].matches(&cleaned) {
+            let written = literal_chars(&cleaned);
+            programs.push(Program::new(&written));
             alternatives.push(written);
         }
-        let programs = alternatives.iter().map(|tokens| Program::new(tokens)).collect();
-        Self { text: text.to_owned(), validity, dialect, alternatives, programs }
+        Self(Arc::new(ParsedPath { text: text.to_owned(), validity, dialect, alternatives, programs }))
     }
 
     /// The pattern as written in the policy.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// Whether it is a valid glob.
-    pub const fn validity(&self) -> Validity {
-        self.validity
+    pub fn validity(&self) -> Validity {
+        self.0.validity
     }
 
     /// Whether existing evaluators read it the same way.
-    pub const fn dialect(&self) -> Dialect {
-        self.dialect
+    pub fn dialect(&self) -> Dialect {
+        self.0.dialect
     }
 
     /// What it means: a clean path matches if it matches one of these token sequences as a whole.
     pub fn alternatives(&self) -> &[Vec<Token>] {
-        &self.alternatives
+        &self.0.alternatives
     }
 
     /// Whether the clean path `path` matches.
     pub fn matches(&self, path: &str) -> bool {
-        self.programs.iter().any(|program| program.matches(path))
+        self.0.programs.iter().any(|program| program.matches(path))
     }
 }
 

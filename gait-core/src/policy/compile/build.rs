@@ -9,7 +9,7 @@ use super::super::pattern::Token;
 use super::kind::{Condition, Kind, ListOf, LiveRule, live_rules, settled};
 use super::nfa::ListId;
 use super::table::{Ends, Table};
-use super::unit_dfa::Budget;
+use super::unit_dfa::{Budget, TooLarge, spend};
 use super::{CompileError, CompiledKind, CompiledPolicy, Join, KindId, Limits, Shape, prefix};
 use crate::intent::{Context, EndpointClass, Intent, TargetKind};
 
@@ -45,7 +45,27 @@ impl<'p> Lists<'p> {
         // Lists are fewer than rules times conditions; the work limit ends long before 2^16 of them.
         id as ListId
     }
+
+    fn are(&self, known: &[ListOf<'p>]) -> bool {
+        known.len() == self.lists.len() && known.iter().zip(&self.lists).all(|(a, b)| a.is_same(b))
+    }
+
+    /// Their table.
+    fn table(&self, mut budget: Budget) -> Made {
+        let patterns: Vec<(Vec<Token>, ListId)> = (0..)
+            .zip(&self.lists)
+            .flat_map(|(id, list)| {
+                list.patterns().into_iter().flat_map(move |(_, all)| all.into_iter().map(move |one| (one, id)))
+            })
+            .collect();
+        let before = budget.work;
+        let (table, ends) = Table::of(&patterns, &mut budget)?;
+        Ok((table, ends, before - budget.work))
+    }
 }
+
+/// A table, what its end classes mean, and the work that it took.
+type Made = Result<(Table, [Ends; 2], usize), TooLarge>;
 
 /// A rule that can apply, its open conditions by the number of their list.
 struct Case<'p> {
@@ -103,11 +123,20 @@ impl<'p> Builder<'p> {
         self.result
     }
 
-    /// Compiles one more kind.
-    pub(super) fn add(&mut self, kind: Kind) -> Result<(), CompileError> {
-        if self.result.ids.contains_key(&kind) {
-            return Ok(());
+    /// Compiles all of `kinds`.
+    pub(super) fn add_all(&mut self, kinds: impl IntoIterator<Item = Kind>) -> Result<(), CompileError> {
+        let mut asked = Vec::new();
+        for kind in kinds {
+            if !asked.iter().any(|(question, _): &(Question<'p>, _)| question.kind == kind) {
+                asked.push(self.ask(kind));
+            }
         }
+        self.make_tables(asked.iter().flat_map(|(_, lists)| lists))?;
+        asked.into_iter().try_for_each(|(question, lists)| self.add(question, &lists))
+    }
+
+    /// What has to be known about a kind, and the lists of value and domain that it takes.
+    fn ask(&self, kind: Kind) -> (Question<'p>, [Lists<'p>; 2]) {
         let sample = kind.sample(self.context);
         let (mut values, mut domains) = (Lists::default(), Lists::default());
         let cases = live_rules(self.policy, &kind, &sample)
@@ -121,8 +150,11 @@ impl<'p> Builder<'p> {
                 Case { live, conditions }
             })
             .collect();
-        let mut question = Question { kind, sample, cases, answers: HashMap::new() };
-        let shape = self.shape(&mut question, &values, &domains)?;
+        (Question { kind, sample, cases, answers: HashMap::new() }, [values, domains])
+    }
+
+    fn add(&mut self, mut question: Question<'p>, [values, domains]: &[Lists<'p>; 2]) -> Result<(), CompileError> {
+        let shape = self.shape(&mut question, values, domains)?;
         let prefixes = self.prefixes(&mut question);
         let id = KindId(self.result.kinds.len() as u32);
         self.result.ids.insert(question.kind.clone(), id);
@@ -136,8 +168,7 @@ impl<'p> Builder<'p> {
         values: &Lists<'p>,
         domains: &Lists<'p>,
     ) -> Result<Shape, CompileError> {
-        let value = self.table(values)?;
-        let domain = self.table(domains)?;
+        let (value, domain) = (self.table(values), self.table(domains));
         match (value, domain) {
             (None, None) => Ok(Shape::Constant(self.answer(question, &[], &[]))),
             (Some((table, ends)), None) => {
@@ -158,36 +189,54 @@ impl<'p> Builder<'p> {
         }
     }
 
-    /// The table for lists, made or found; none for none.
-    fn table(&mut self, wanted: &Lists<'p>) -> Result<Option<NumberedTable>, CompileError> {
-        if wanted.lists.is_empty() {
-            return Ok(None);
+    /// The table for lists, which was made; none for none.
+    fn table(&self, wanted: &Lists<'p>) -> Option<NumberedTable> {
+        let at = self.known_tables.iter().position(|(known, _)| wanted.are(known))?;
+        Some((at as u32, Arc::clone(&self.known_tables[at].1)))
+    }
+
+    /// Makes the tables for all these lists, each once, side by side: none needs another.
+    fn make_tables<'l>(&mut self, wanted: impl Iterator<Item = &'l Lists<'p>>) -> Result<(), CompileError>
+    where
+        'p: 'l,
+    {
+        let mut distinct: Vec<&Lists<'p>> = Vec::new();
+        for lists in wanted.filter(|lists| !lists.lists.is_empty()) {
+            if !distinct.iter().any(|known| lists.are(&known.lists)) {
+                distinct.push(lists);
+            }
         }
-        let is_wanted = |(known, _): &(Vec<ListOf<'p>>, _)| {
-            known.len() == wanted.lists.len() && known.iter().zip(&wanted.lists).all(|(a, b)| a.is_same(b))
-        };
-        if let Some(at) = self.known_tables.iter().position(is_wanted) {
-            return Ok(Some((at as u32, Arc::clone(&self.known_tables[at].1))));
+        let budget = self.budget;
+        let made: Vec<Made> = std::thread::scope(|scope| {
+            let start = |lists: &&'l Lists<'p>| {
+                let lists = *lists;
+                // Without a thread it is made here.
+                std::thread::Builder::new().spawn_scoped(scope, move || lists.table(budget)).map_err(|_| lists)
+            };
+            // This thread would only wait.
+            let (first, others) = distinct.split_at(distinct.len().min(1));
+            let started: Vec<_> = others.iter().map(start).collect();
+            let first = first.iter().map(|lists| lists.table(budget)).collect::<Vec<_>>();
+            let others = started.into_iter().map(|started| match started {
+                Ok(thread) => thread.join().unwrap_or(Err(TooLarge)),
+                Err(lists) => lists.table(budget),
+            });
+            first.into_iter().chain(others).collect()
+        });
+        for (lists, made) in distinct.into_iter().zip(made) {
+            let too_large = |Costliest { rule, list, pattern }| CompileError::TooLarge { rule, list, pattern };
+            let (table, ends, work) = made.map_err(|_| too_large(Costliest::of(lists)))?;
+            // Each had the whole budget; together they have no more.
+            spend(&mut self.budget.work, work).map_err(|_| too_large(Costliest::of(lists)))?;
+            self.result.tables.push(table);
+            let needed = self.result.tables.iter().map(Table::len).sum();
+            if needed > self.limits.cells {
+                let Costliest { rule, list, pattern } = Costliest::of(lists);
+                return Err(CompileError::TooManyCells { rule, list, pattern, needed, limit: self.limits.cells });
+            }
+            self.known_tables.push((lists.lists.clone(), Arc::new(ends)));
         }
-        let patterns: Vec<(Vec<Token>, ListId)> = (0..)
-            .zip(&wanted.lists)
-            .flat_map(|(id, list)| {
-                list.patterns().into_iter().flat_map(move |(_, all)| all.into_iter().map(move |one| (one, id)))
-            })
-            .collect();
-        let (table, ends) = Table::of(&patterns, &mut self.budget).map_err(|_| {
-            let Costliest { rule, list, pattern } = Costliest::of(wanted);
-            CompileError::TooLarge { rule, list, pattern }
-        })?;
-        self.result.tables.push(table);
-        let needed = self.result.tables.iter().map(Table::len).sum();
-        if needed > self.limits.cells {
-            let Costliest { rule, list, pattern } = Costliest::of(wanted);
-            return Err(CompileError::TooManyCells { rule, list, pattern, needed, limit: self.limits.cells });
-        }
-        let ends = Arc::new(ends);
-        self.known_tables.push((wanted.lists.clone(), Arc::clone(&ends)));
-        Ok(Some((self.result.tables.len() as u32 - 1, ends)))
+        Ok(())
     }
 
     /// What each pair of end classes means; `lists` gives the lists of value and domain of a pair.

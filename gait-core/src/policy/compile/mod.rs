@@ -160,9 +160,7 @@ impl CompiledPolicy {
         limits: &Limits,
     ) -> Result<Self, CompileError> {
         let mut builder = Builder::new(policy, context, limits);
-        for kind in kinds {
-            builder.add(kind)?;
-        }
+        builder.add_all(kinds)?;
         Ok(builder.finish())
     }
 
