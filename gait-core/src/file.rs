@@ -56,8 +56,12 @@ impl AtomicFile {
     /// Starts a file for `path` in the folder of `path`, which must exist.
     ///
     /// # Errors
-    /// The folder can't be written to.
+    /// The folder can't be written to, or the path is a device, pipe or socket: a file must not take its place.
     pub fn create(path: &Path) -> Result<Self, PathError> {
+        if is_special(path) {
+            let source = io::Error::other("not a regular file");
+            return Err(PathError { op: "open", path: path.to_path_buf(), source });
+        }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         for _ in 0..TRIES {
             let number = RandomState::new().build_hasher().finish();
@@ -121,11 +125,20 @@ impl Drop for AtomicFile {
     }
 }
 
-/// Writes `bytes` as the whole file at `path`, whose folder must exist.
+/// Whether `path` is there and neither a file nor a folder: `/dev/null`, a pipe, a terminal.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// Writes `bytes` as the whole file at `path`, whose folder must exist. Into a device or pipe they are just written.
 ///
 /// # Errors
 /// [`PathError`]; the path is as it was before.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    if is_special(path) {
+        let mut target = OpenOptions::new().write(true).open(path).map_err(PathError::of("open", path))?;
+        return target.write_all(bytes).map_err(PathError::of("write", path));
+    }
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(PathError::of("write", path))?;
     file.commit()
@@ -205,6 +218,25 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_or_device_is_written_to_and_not_replaced() {
+        use std::os::unix::fs::FileTypeExt;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write_atomic(&pipe, b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        let error = AtomicFile::create(&pipe).unwrap_err().to_string();
+        assert!(error.starts_with("open ") && error.ends_with(": not a regular file"), "{error}");
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
