@@ -7,11 +7,13 @@
 //! | [`manifest`] | digest and signatures |
 //! | [`write`] | records and files become a pack |
 //! | [`verify`] | a pack is what its manifest says |
+//! | [`consistency`] | a manifest speaks of the run that the pack holds, and digests of what is there |
 //! | [`open`] | a pack that is intact, record by record |
 //! | [`replay`], [`diff`], [`reduce`], [`migrate`] | what is done with one |
 //! | [`footer`] | the line that names one |
 //! | [`demo`] | the one that needs nothing |
 
+pub mod consistency;
 pub mod container;
 pub mod demo;
 pub mod diff;

@@ -49,7 +49,7 @@ pub struct Manifest {
     #[serde(deserialize_with = "or_zero")]
     pub capture_mode: String,
     /// All other members, sorted by path.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "list_or_zero")]
     pub files: Vec<ManifestFile>,
     /// See [`Manifest::computed_digest`].
     #[serde(deserialize_with = "or_zero")]
@@ -93,7 +93,7 @@ pub struct Run {
     #[serde(deserialize_with = "or_zero")]
     pub env: Env,
     /// What happened when, in the order recorded.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "list_or_zero")]
     pub timeline: Vec<TimelineEvent>,
 }
 
@@ -215,7 +215,7 @@ pub struct Refs {
     #[serde(deserialize_with = "or_zero")]
     pub run_id: String,
     /// One per thing looked up.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "list_or_zero")]
     pub receipts: Vec<Receipt>,
 }
 
@@ -256,11 +256,19 @@ pub(crate) fn or_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(source)?.unwrap_or_default())
 }
 
+/// `null` is the zero value, of a list and of each of its items.
+pub fn list_or_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(source: D) -> Result<Vec<T>, D::Error> {
+    let items: Option<Vec<Option<T>>> = Option::deserialize(source)?;
+    Ok(items.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect())
+}
+
 /// Reads one record and nothing after it, by the rules of artifacts 1.4.
 ///
 /// # Errors
 /// Not JSON, or a member of the wrong type.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    // `null` is the zero value, of a whole record too.
+    let bytes = if bytes.trim_ascii() == b"null" { b"{}" } else { bytes };
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         // The parser would take the elements of an array for the members in their order.
         return Err(serde::de::Error::custom("expected an object, found an array"));
@@ -323,6 +331,15 @@ mod tests {
         let record: IntentRecord =
             parse(br#"{"run_id":null,"intent_id":"a","intent_id":"b","created_at":null}"#).unwrap();
         assert_eq!(record, IntentRecord { intent_id: "b".into(), ..IntentRecord::default() });
+    }
+
+    #[test]
+    fn null_is_the_zero_record() {
+        assert_eq!(parse::<IntentRecord>(b" null\n").unwrap(), IntentRecord::default());
+        let refs: Refs = parse(br#"{"receipts":[null,{"ref_id":"r"}]}"#).unwrap();
+        assert_eq!(refs.receipts, [Receipt::default(), Receipt { ref_id: "r".into(), ..Receipt::default() }]);
+        let run: Run = parse(br#"{"timeline":[null]}"#).unwrap();
+        assert_eq!(run.timeline, [TimelineEvent::default()]);
     }
 
     #[test]

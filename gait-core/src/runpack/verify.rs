@@ -11,6 +11,7 @@ use crate::digest::{Hasher, Sha256Hex};
 use crate::signature::PublicKey;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::io::{self, Read, Seek};
 
 /// The members that every runpack has, besides the manifest.
@@ -39,6 +40,12 @@ pub enum VerifyError {
     /// A manifest of no run.
     #[error("manifest missing run_id")]
     NoRunId,
+    /// A manifest that lists a member twice: which of the two digests is meant can't be told.
+    #[error("manifest.json lists {name} twice")]
+    ListedTwice {
+        /// The member.
+        name: String,
+    },
     /// A manifest without a canonical form.
     #[error("parse manifest.json: {0}")]
     Canonical(#[from] CanonicalError),
@@ -162,6 +169,10 @@ fn read_manifest<R: Read + Seek>(container: &mut Container<R>) -> Result<(Manife
     let manifest: Manifest = parse(&bytes).map_err(VerifyError::ParseManifest)?;
     if manifest.run_id.is_empty() {
         return Err(VerifyError::NoRunId);
+    }
+    let mut listed = HashSet::with_capacity(manifest.files.len());
+    if let Some(twice) = manifest.files.iter().find(|file| !listed.insert(&file.path)) {
+        return Err(VerifyError::ListedTwice { name: twice.path.clone() });
     }
     Ok((manifest, raw))
 }

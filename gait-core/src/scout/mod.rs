@@ -1,8 +1,9 @@
 //! What a workspace could call, and which runs fail alike (contract, artifacts 6 and 7).
 //!
-//! [`snapshot`] lists tools and servers of a workspace and how far a policy covers them, [`drift`] compares two such
+//! [`adoption`] tells which first steps were taken, [`snapshot`] lists tools and servers of a workspace and how far a policy covers them, [`drift`] compares two such
 //! lists, [`signal`] groups runs by what went wrong.
 
+pub mod adoption;
 pub mod coverage;
 pub mod drift;
 mod family;
