@@ -5,8 +5,8 @@ use crate::exit::{Exit, Status};
 use crate::failure::Failure;
 use crate::flags::{self, FlagError, nearest};
 use crate::help;
-use crate::render::{self, Form, Outcome, Printed};
-use crate::verb::{Call, Group, Verb, verbs};
+use crate::render::{self, Form, Printed};
+use crate::verb::{Call, GROUPS, Group, Verb, verbs};
 use gait_core::digest::Sha256Hex;
 use std::ffi::{OsStr, OsString};
 
@@ -45,7 +45,13 @@ fn printed(args: &[OsString], correlation_id: &str) -> Printed {
         },
         Request::Verb(verb, tokens) => {
             let form = if flags::wants_json(verb.flags, verb.order, tokens) { Form::Json } else { Form::Text };
-            render::answer(form, verb.label, correlation_id, call(verb, tokens, form))
+            let answer = |result| render::answer(form, verb.label, correlation_id, result);
+            match flags::parse(verb.flags, verb.order, tokens) {
+                // Help is text, also for those who asked for JSON.
+                Ok(args) if args.help => plain(Exit::Ok, help::page(verb)),
+                Ok(args) => answer((verb.run)(&Call { args, form })),
+                Err(error) => answer(Err(flag_failure(verb, &error))),
+            }
         }
     }
 }
@@ -65,12 +71,31 @@ fn request(args: &[OsString]) -> Request<'_> {
         Some("version" | "--version" | "-v") if rest.iter().any(is_explain) => explain("Print the CLI version."),
         Some("version" | "--version" | "-v") => Request::Version,
         Some("--explain") => explain(help::EXPLAIN),
-        Some("--help" | "-h" | "help") => Request::Text(Exit::Ok, help::all()),
+        Some("--help" | "-h") => Request::Text(Exit::Ok, help::all()),
+        Some("help") => help_request(rest),
         _ => match (find_verb(args), first.to_str().and_then(help::find_group)) {
             (Some((verb, tokens)), _) => verb_request(verb, tokens),
             (None, Some(group)) => group_request(group, rest),
             (None, None) => Request::Unknown { usage: help::all(), meant: meant_command(first) },
         },
+    }
+}
+
+/// `gait help run diff`: the page of a verb, the block of a group, or everything.
+fn help_request(words: &[OsString]) -> Request<'static> {
+    // Flags say nothing here: what is asked for is help already.
+    let words: Vec<OsString> =
+        words.iter().filter(|word| !word.as_encoded_bytes().starts_with(b"-")).cloned().collect();
+    let Some(first) = words.first() else {
+        return Request::Text(Exit::Ok, help::all());
+    };
+    match (find_verb(&words), first.to_str().and_then(help::find_group), words.get(1)) {
+        (Some((verb, [])), _, _) => Request::Text(Exit::Ok, help::whole_page(verb)),
+        (None, Some(group), None) => Request::Text(Exit::Ok, help::group(group)),
+        (None, Some(group), Some(word)) => unknown_below(group, word).before("help "),
+        (Some((verb, _)), _, _) => Request::Unknown { usage: help::page(verb), meant: None },
+        (None, None, _) if first == "version" || first == "help" => Request::Text(Exit::Ok, help::all()),
+        (None, None, _) => Request::Unknown { usage: help::all(), meant: meant_command(first) }.before("help "),
     }
 }
 
@@ -95,33 +120,41 @@ fn verb_request<'a>(verb: &'static Verb, tokens: &'a [OsString]) -> Request<'a> 
 }
 
 fn group_request<'a>(group: &Group, rest: &'a [OsString]) -> Request<'a> {
-    let usage = help::group(group);
     if rest.iter().any(is_explain) {
         return Request::Text(Exit::Ok, format!("{}\n", group.explain));
     }
     match rest.first() {
-        Some(word) if word == "--help" || word == "-h" => Request::Text(Exit::Ok, usage),
-        Some(word) => {
-            let below = verbs().filter(|verb| verb.path.first() == Some(&group.word));
-            let meant =
-                word.to_str().and_then(|word| nearest(word, below.filter_map(|verb| verb.path.get(1).copied())));
-            Request::Unknown { usage, meant: meant.map(|word| format!("{} {word}", group.word)) }
+        Some(word) if word == "--help" || word == "-h" => Request::Text(Exit::Ok, help::group(group)),
+        Some(word) => unknown_below(group, word),
+        None => Request::Text(Exit::InvalidInput, help::group_usage(group)),
+    }
+}
+
+/// The answer to a second word that the group does not have.
+fn unknown_below(group: &Group, word: &OsStr) -> Request<'static> {
+    let known = help::below(group).filter_map(|verb| verb.path.get(1).copied());
+    let meant = word.to_str().and_then(|word| nearest(word, known));
+    Request::Unknown { usage: help::group_usage(group), meant: meant.map(|word| format!("{} {word}", group.word)) }
+}
+
+impl Request<'_> {
+    /// The same with `word` before the command that was perhaps meant.
+    fn before(self, word: &str) -> Self {
+        match self {
+            Request::Unknown { usage, meant } => {
+                Request::Unknown { usage, meant: meant.map(|meant| format!("{word}{meant}")) }
+            }
+            other => other,
         }
-        None => Request::Text(Exit::InvalidInput, usage),
     }
 }
 
 fn meant_command(word: &OsStr) -> Option<String> {
-    let known = verbs().filter_map(|verb| verb.path.first().copied()).chain(["version"]);
+    let known = verbs()
+        .filter_map(|verb| verb.path.first().copied())
+        .chain(GROUPS.iter().map(|group| group.word))
+        .chain(["help", "version"]);
     nearest(word.to_str()?, known).map(str::to_string)
-}
-
-fn call(verb: &Verb, tokens: &[OsString], form: Form) -> Result<Outcome, Failure> {
-    let args = flags::parse(verb.flags, verb.order, tokens).map_err(|error| flag_failure(verb, &error))?;
-    if args.help {
-        return Ok(Outcome::plain(Exit::Ok, help::page(verb)));
-    }
-    (verb.run)(&Call { args, form })
 }
 
 fn flag_failure(verb: &Verb, error: &FlagError) -> Failure {
@@ -153,7 +186,7 @@ fn correlation_id(args: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verb::{GROUPS, Help};
+    use crate::verb::Help;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()

@@ -1,6 +1,7 @@
-//! Usage lines and help pages, all made from the one table of verbs.
+//! Usage lines and help pages, all made from the one table of verbs and the manual.
 
-use crate::flags::{Flag, Shown, Takes};
+use crate::flags::{EXPLAIN as EXPLAIN_FLAG, Flag, Shown};
+use crate::manual::{self, Entry};
 use crate::verb::{GROUPS, Group, Verb, verbs};
 use std::fmt::Write;
 
@@ -8,35 +9,118 @@ use std::fmt::Write;
 pub const EXPLAIN: &str = "Gait is an offline-first CLI for deterministic run artifacts, policy-gated tool execution, \
                            and reproducible debugging workflows.";
 
-/// The usage block of all verbs.
+/// The usage lines of gait itself.
+pub const OWN_USAGE: [&str; 2] = ["gait help [<command>]", "gait version"];
+
+/// The usage block of all verbs, and where to read on.
 pub fn all() -> String {
-    let mut lines: Vec<String> = verbs().map(usage_line).collect();
-    lines.push("gait version".into());
-    block(&lines)
+    let lines: Vec<String> = verbs().map(usage_line).chain(OWN_USAGE.map(str::to_string)).collect();
+    format!("{}\n{}", block(&lines), READ_ON)
 }
 
-/// The usage block of the verbs below `word`.
+const READ_ON: &str = "gait help <command>  tells what a command does, its flags, examples and exit codes
+gait man | man -l -  is the manual page; gait completions <shell> completes words in bash, zsh and fish
+";
+
+/// The usage block of the verbs below a word.
+pub fn group_usage(group: &Group) -> String {
+    block(&below(group).map(usage_line).collect::<Vec<_>>())
+}
+
+/// The same, with what each verb does.
 pub fn group(group: &Group) -> String {
-    block(&verbs().filter(|verb| verb.path.first() == Some(&group.word)).map(usage_line).collect::<Vec<_>>())
+    let rows: Vec<(String, String)> =
+        below(group).map(|verb| (verb.path.join(" "), verb.explain.to_string())).collect();
+    let mut text = group_usage(group);
+    let _ = write!(text, "\n{}\n\nCommands:\n{}", group.explain, table(&rows));
+    let _ = write!(text, "\nRead on: gait help {} <command>\n", group.word);
+    text
 }
 
-/// The whole help page of one verb: usage, what it does, its flags.
+/// The verbs below a word.
+pub fn below(group: &Group) -> impl Iterator<Item = &'static Verb> {
+    verbs().filter(|verb| verb.path.first() == Some(&group.word))
+}
+
+/// The whole help page of one verb; only the usage block where `--help` of that verb is no more than that.
 pub fn page(verb: &Verb) -> String {
-    let below = verbs().filter(|other| other.path.starts_with(verb.path));
-    let mut text = block(&below.map(usage_line).collect::<Vec<_>>());
+    let usage = block(&usage_lines(verb));
     if verb.help == crate::verb::Help::UsageOnly {
-        return text;
+        return usage;
     }
-    let _ = write!(text, "\n{}\n\nFlags:\n", verb.explain);
-    let mut rows: Vec<(String, &str)> = verb.flags.iter().map(|flag| (flag_words(flag), flag.help)).collect();
-    rows.push(("--explain".into(), "print one line on what this command does"));
-    rows.push(("-h, --help".into(), "print this page"));
-    let width = rows.iter().map(|(words, _)| words.chars().count()).max().unwrap_or(0);
-    for (words, help) in rows {
-        let _ = writeln!(text, "  {words:width$}  {help}");
-    }
+    usage + &rest_of_page(verb)
+}
+
+/// The whole help page of one verb, as `gait help` prints it.
+pub fn whole_page(verb: &Verb) -> String {
+    block(&usage_lines(verb)) + &rest_of_page(verb)
+}
+
+/// What it does, its flags, examples, exit codes, and where to read on.
+fn rest_of_page(verb: &Verb) -> String {
+    let mut text = format!("\n{}\n\nFlags:\n{}", verb.explain, table(&flag_rows(verb)));
     for note in verb.notes {
-        let _ = write!(text, "\n{note}\n");
+        let _ = write!(text, "\n{}", wrapped(note));
+    }
+    if let Some(entry) = manual::of(verb) {
+        text += &from_manual(entry);
+    }
+    text
+}
+
+fn from_manual(entry: &Entry) -> String {
+    let mut text = String::from("\nExamples:\n");
+    for example in entry.examples {
+        let _ = write!(text, "  {}\n      {}\n", example.line, example.what);
+    }
+    let exits: Vec<_> = entry.exits.iter().map(|(code, what)| (code.to_string(), what.to_string())).collect();
+    let _ = write!(text, "\nExit codes:\n{}", table(&exits));
+    let see: Vec<String> = entry.see.iter().map(|place| read_on(place)).collect();
+    let _ = write!(text, "\nRead on: {}\n", see.join(", "));
+    text
+}
+
+/// What to type for more on `place`: a verb as it is typed, or a page of the documentation.
+fn read_on(place: &str) -> String {
+    place.strip_prefix("gait ").map_or_else(|| place.to_string(), |verb| format!("gait help {verb}"))
+}
+
+/// All flags of a verb and what they do.
+pub fn flag_rows(verb: &Verb) -> Vec<(String, String)> {
+    let row = |flag: &Flag| (flag.words(), flag.about());
+    let mut rows: Vec<(String, String)> = verb.flags.iter().map(row).collect();
+    rows.push(row(&EXPLAIN_FLAG));
+    rows.push(("-h, --help".into(), "print this page".into()));
+    rows
+}
+
+/// Columns of a paragraph.
+const WIDTH: usize = 100;
+
+/// `text` in lines that are short enough to read.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut width) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            lines.push('\n');
+            width = 0;
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines + "\n"
+}
+
+/// Two columns, indented.
+fn table(rows: &[(String, String)]) -> String {
+    let width = rows.iter().map(|(left, _)| left.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (left, right) in rows {
+        let _ = writeln!(text, "  {left:width$}  {right}");
     }
     text
 }
@@ -47,6 +131,11 @@ fn block(lines: &[String]) -> String {
         let _ = writeln!(text, "  {line}");
     }
     text
+}
+
+/// The usage lines of a verb and of those below it.
+pub fn usage_lines(verb: &Verb) -> Vec<String> {
+    verbs().filter(|other| other.path.starts_with(verb.path)).map(usage_line).collect()
 }
 
 /// `gait run diff <left> <right> [--json] [--explain]`
@@ -62,7 +151,7 @@ fn usage_line(verb: &Verb) -> String {
             (false, Shown::Required) => " ",
             (false, _) => " [",
         });
-        line.push_str(&flag_words(flag));
+        line.push_str(&flag.words());
         joined = flag.shown == Shown::OrNext;
         if !joined && flag.shown == Shown::Optional {
             line.push(']');
@@ -73,13 +162,6 @@ fn usage_line(verb: &Verb) -> String {
         let _ = write!(line, " {word}");
     }
     line
-}
-
-fn flag_words(flag: &Flag) -> String {
-    match flag.takes {
-        Takes::Nothing => format!("--{}", flag.name),
-        Takes::Value(stands) => format!("--{} {stands}", flag.name),
-    }
 }
 
 /// The group that `word` names.

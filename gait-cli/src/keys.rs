@@ -64,6 +64,18 @@ pub fn signing_key_or_local(args: &Args) -> Result<(PrivateKey, KeySource), Fail
     }
 }
 
+/// The flags that make the strict profile accept what the key of these flags signed; nothing if no key is named.
+pub fn strict_flags(args: &Args) -> Option<String> {
+    let named = ["private-key", "private-key-env"].iter().find_map(|flag| Some((flag, given(args, flag)?)));
+    named.map(|(flag, value)| format!("--profile strict --{flag} {}", shell_word(&value.to_string_lossy())))
+}
+
+/// `text` as one word of a shell.
+fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// Whether any flag names a key, readable or not.
 pub fn names_a_key(args: &Args) -> bool {
     ["public-key", "public-key-env", "private-key", "private-key-env"].iter().any(|flag| given(args, flag).is_some())

@@ -12,8 +12,11 @@ mod help;
 mod keys;
 mod local_key;
 mod locate;
+mod manual;
 mod pack;
+mod reference;
 mod render;
+mod shell;
 mod verb;
 
 use std::ffi::OsString;

@@ -74,6 +74,16 @@ pub fn shown(path: &Path) -> String {
     if path.is_absolute() || text.starts_with('.') { text } else { format!("./{text}") }
 }
 
+/// How a runpack is named to other commands: by its run id where they would find it by that, else by its path.
+pub fn named(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let run_id = name.strip_prefix("runpack_").and_then(|name| name.strip_suffix(".zip"));
+    match run_id {
+        Some(run_id) if clean(parent(path)) == Path::new(locate::OUT_DIR) => run_id.into(),
+        _ => shown(path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +93,17 @@ mod tests {
         for (path, expected) in [("gait-out/x", "./gait-out/x"), ("./o/x", "./o/x"), ("/o/x", "/o/x"), ("../x", "../x")]
         {
             assert_eq!(shown(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_id_only_where_that_finds_it() {
+        for (path, expected) in [
+            ("./gait-out/runpack_a.zip", "a"),
+            ("o/runpack_a.zip", "./o/runpack_a.zip"),
+            ("gait-out/a.zip", "./gait-out/a.zip"),
+        ] {
+            assert_eq!(named(Path::new(path)), expected, "{path}");
         }
     }
 }

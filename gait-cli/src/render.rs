@@ -23,8 +23,6 @@ pub struct Outcome {
     pub status: Status,
     /// Lines for people, each ended by `\n`.
     pub text: String,
-    /// What else should be known: on stderr in text form, where the JSON answer has its own member for it.
-    warnings: Vec<String>,
     /// Lines for people that go to stderr in text form, because stdout is somebody else's.
     notes: Vec<String>,
     /// The members of the JSON answer; `None` when they could not be encoded.
@@ -38,12 +36,7 @@ impl Outcome {
             Ok(Value::Object(fields)) => Some(fields),
             _ => None,
         };
-        Outcome { status: exit.into(), text: with_ends(lines), warnings: Vec::new(), notes: Vec::new(), fields }
-    }
-
-    /// The same answer with warnings for people.
-    pub fn with_warnings(self, warnings: &[String]) -> Self {
-        Outcome { warnings: warnings.to_vec(), ..self }
+        Outcome { status: exit.into(), text: with_ends(lines), notes: Vec::new(), fields }
     }
 
     /// The same answer with lines for stderr.
@@ -54,11 +47,6 @@ impl Outcome {
     /// The same answer with another status.
     pub fn with_status(self, status: Status) -> Self {
         Outcome { status, ..self }
-    }
-
-    /// The text of a usage block or explanation: the same in both forms.
-    pub fn plain(exit: Exit, text: String) -> Self {
-        Outcome { status: exit.into(), text, warnings: Vec::new(), notes: Vec::new(), fields: Some(Map::new()) }
     }
 }
 
@@ -77,16 +65,9 @@ pub struct Printed {
 /// The answer of a verb in the form asked for.
 pub fn answer(form: Form, label: &str, correlation_id: &str, result: Result<Outcome, Failure>) -> Printed {
     match (result, form) {
-        (Ok(outcome), Form::Text) => Printed {
-            stderr: outcome
-                .warnings
-                .iter()
-                .map(|warning| format!("warning: {warning}\n"))
-                .chain([with_ends(&outcome.notes)])
-                .collect(),
-            stdout: outcome.text,
-            status: outcome.status,
-        },
+        (Ok(outcome), Form::Text) => {
+            Printed { stderr: with_ends(&outcome.notes), stdout: outcome.text, status: outcome.status }
+        }
         (Ok(outcome), Form::Json) => json_line(outcome.fields, correlation_id, outcome.status),
         (Err(failure), Form::Text) => Printed {
             stdout: format!("{label} error: {}\n", failure.message),

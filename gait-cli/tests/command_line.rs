@@ -59,7 +59,8 @@ fn verbs(place: &Place) -> Vec<Vec<String>> {
     assert_eq!(usage.code, 0);
     let word = |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
     let path = |line: &str| -> Vec<String> { line.split(' ').skip(1).take_while(word).map(str::to_string).collect() };
-    usage.stdout.lines().skip(1).map(|line| path(line.trim())).filter(|path| path != &["version"]).collect()
+    let lines = usage.stdout.lines().skip(1).take_while(|line| line.starts_with("  gait "));
+    lines.map(|line| path(line.trim())).filter(|path| path != &["version"] && path != &["help"]).collect()
 }
 
 #[test]
@@ -90,28 +91,6 @@ fn every_verb_has_help_an_explanation_and_json_errors() {
 }
 
 #[test]
-fn help_lists_every_flag_of_a_verb() {
-    insta::assert_snapshot!(Place::new().gait(&["run", "diff", "-h"]).whole(), @r"
-    exit 0
-    --- stdout
-    Usage:
-      gait run diff <left> <right> [--privacy full|metadata] [--output <diff.json>] [--json] [--explain]
-
-    Compare two runpacks: intents, results and references by digest, with stable output.
-
-    Flags:
-      --privacy full|metadata  metadata: compare digests, not arguments and results
-      --output <diff.json>     also write the summary to this file
-      --json                   print one line of JSON instead of text
-      --explain                print one line on what this command does
-      -h, --help               print this page
-
-    exit codes: 0 unchanged, 2 changed, 6 a side can't be compared
-    --- stderr
-    ");
-}
-
-#[test]
 fn a_mistyped_flag_is_answered_with_the_nearest_one() {
     let place = Place::new();
     insta::assert_snapshot!(place.gait(&["verify", "x", "--profil", "strict"]).whole(), @r"
@@ -131,7 +110,10 @@ fn a_mistyped_command_is_answered_with_the_nearest_one() {
     let place = Place::new();
     for (words, hint) in [
         (&["verfy"][..], "hint: did you mean `gait verify`?\n"),
+        (&["regres"], "hint: did you mean `gait regress`?\n"),
         (&["run", "dif"], "hint: did you mean `gait run diff`?\n"),
+        (&["help", "scuot"], "hint: did you mean `gait help scout`?\n"),
+        (&["help", "run", "dif"], "hint: did you mean `gait help run diff`?\n"),
     ] {
         let answer = place.gait(words);
         assert_eq!((answer.code, answer.stderr.as_str()), (6, hint), "{}", answer.whole());
@@ -231,8 +213,10 @@ fn dropping_signatures_is_not_silent() {
     let place = Place::new();
     place.command(&["demo", "--private-key-env", "K"]).env("K", PRIVATE).assert().success();
     let migrated = place.gait(&["migrate", "run_demo"]);
-    assert!(migrated.code == 0 && migrated.stderr.starts_with("warning: signatures"), "{}", migrated.whole());
+    assert!(migrated.code == 0 && migrated.stdout.contains("\nwarning: signatures"), "{}", migrated.whole());
     assert!(place.gait(&["migrate", "run_demo", "--json"]).json()["warnings"][0].is_string());
+    let again = place.command(&["migrate", "run_demo", "--private-key-env", "K"]).env("K", PRIVATE).output().unwrap();
+    assert!(!String::from_utf8_lossy(&again.stdout).contains("warning"));
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Flag {
     /// One line for `--help`.
     pub help: &'static str,
     pub shown: Shown,
+    /// What counts when the flag is not given, where that can be said in a word.
+    pub default: Option<&'static str>,
 }
 
 /// What follows a flag.
@@ -44,12 +46,12 @@ pub enum Shown {
 impl Flag {
     /// A flag without a value.
     pub const fn switch(name: &'static str, help: &'static str) -> Self {
-        Flag { name, takes: Takes::Nothing, help, shown: Shown::Optional }
+        Flag { name, takes: Takes::Nothing, help, shown: Shown::Optional, default: None }
     }
 
     /// A flag with a value, for which `stands` stands in the usage line.
     pub const fn value(name: &'static str, stands: &'static str, help: &'static str) -> Self {
-        Flag { name, takes: Takes::Value(stands), help, shown: Shown::Optional }
+        Flag { name, takes: Takes::Value(stands), help, shown: Shown::Optional, default: None }
     }
 
     /// The same flag, shown as required. The verb itself checks that it is there.
@@ -62,6 +64,35 @@ impl Flag {
         Flag { shown: Shown::Hidden, ..self }
     }
 
+    /// The same flag, shown with what counts when it is not given. The verb itself sees to that.
+    pub const fn default(self, word: &'static str) -> Self {
+        Flag { default: Some(word), ..self }
+    }
+
+    /// The flag and what stands for its value: `--privacy full|metadata`.
+    pub fn words(&self) -> String {
+        match self.takes {
+            Takes::Nothing => format!("--{}", self.name),
+            Takes::Value(stands) => format!("--{} {stands}", self.name),
+        }
+    }
+
+    /// What it does and, where there is one, its default.
+    pub fn about(&self) -> String {
+        match self.default {
+            None => self.help.into(),
+            Some(default) => format!("{} (default: {default})", self.help),
+        }
+    }
+
+    /// The values it can have, where these are a few words.
+    pub fn choices(&self) -> Vec<&'static str> {
+        match self.takes {
+            Takes::Value(stands) if stands.contains('|') && !stands.contains('<') => stands.split('|').collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The same flag, shown as an alternative to the one after it.
     pub const fn or_next(self) -> Self {
         Flag { shown: Shown::OrNext, ..self }
@@ -70,6 +101,9 @@ impl Flag {
 
 /// `--json`, which all verbs have.
 pub const JSON: Flag = Flag::switch("json", "print one line of JSON instead of text");
+
+/// `--explain` and `--help`, which all verbs have without listing them.
+pub const EXPLAIN: Flag = Flag::switch("explain", "print one line on what this command does");
 
 /// `--public-key`, `--public-key-env`, `--private-key` and `--private-key-env` of commands that verify.
 pub const VERIFY_KEYS: [Flag; 4] = [
@@ -81,7 +115,12 @@ pub const VERIFY_KEYS: [Flag; 4] = [
 
 /// `--private-key` and `--private-key-env` of commands that sign.
 pub const SIGNING_KEYS: [Flag; 2] = [
-    Flag::value("private-key", "<path>", "file with the signing key (base64 of seed and public key)").or_next(),
+    Flag::value(
+        "private-key",
+        "<path>",
+        "file with the signing key (base64 of seed and public key, as gait keys init makes it)",
+    )
+    .or_next(),
     Flag::value("private-key-env", "<VAR>", "environment variable with the signing key"),
 ];
 

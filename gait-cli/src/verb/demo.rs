@@ -1,5 +1,6 @@
 //! `gait demo`: a small run, the same everywhere, recorded and verified.
 
+use super::run_record::signed_by;
 use super::verify::{Demand, verify};
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
@@ -35,13 +36,13 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     }
     let footer = ticket_footer(&manifest.run_id, &manifest.manifest_digest).map_err(Failure::invalid)?;
     let bundle = pack::shown(&path);
-    let lines = [
+    let mut lines = vec![
         format!("run_id={}", manifest.run_id),
         format!("bundle={bundle}"),
         format!("ticket_footer={footer}"),
         "verify=ok".into(),
     ];
-    let members = json!({
+    let mut members = json!({
         "ok": true,
         "run_id": manifest.run_id,
         "bundle": bundle,
@@ -49,5 +50,6 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         "ticket_footer": footer,
         "verify": "ok",
     });
+    signed_by(&call.args, key.as_ref(), &pack::named(&path), &mut lines, &mut members);
     Ok(Outcome::new(Exit::Ok, &lines, &members))
 }

@@ -21,9 +21,9 @@ pub static VERB: Verb = Verb {
     explain: "Diagnose this machine: folders, keys, and the layers of the boundary, with what each missing one costs.",
     positionals: "",
     flags: &[
-        Flag::value("workdir", "<path>", "folder to look at (.)"),
-        Flag::value("output-dir", "<path>", "where artifacts go, relative to workdir (./gait-out)"),
-        Flag::value("key-mode", "dev|prod", "dev: keys are optional; prod: a private key must be given"),
+        Flag::value("workdir", "<path>", "folder to look at").default("."),
+        Flag::value("output-dir", "<path>", "where artifacts go, relative to workdir").default("./gait-out"),
+        Flag::value("key-mode", "dev|prod", "dev: keys are optional; prod: a private key must be given").default("dev"),
         VERIFY_KEYS[2],
         VERIFY_KEYS[3],
         VERIFY_KEYS[0],
@@ -32,7 +32,7 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 nothing that can't be fixed, 7 this machine lacks something that every run needs"],
+    notes: &[],
     run,
 };
 

@@ -25,12 +25,13 @@ pub static VERB: Verb = Verb {
         Flag::value("inventory", "<csv>", "inventory snapshots"),
         Flag::value("trace", "<csv>", "traces"),
         Flag::value("regress", "<csv>", "regress results"),
-        Flag::value("approval-audit", "<csv>", "approval audits (those beside the runpack)"),
-        Flag::value("credential-evidence", "<csv>", "credential records (those beside the runpack)"),
+        Flag::value("approval-audit", "<csv>", "approval audits").default("those beside the runpack"),
+        Flag::value("credential-evidence", "<csv>", "credential records").default("those beside the runpack"),
         TEMPLATE,
         OUT,
         CASE_ID,
-        Flag::value("key-mode", "dev|prod", "dev: sign with a key that is thrown away"),
+        Flag::value("key-mode", "dev|prod", "dev: sign with a key that is thrown away; prod: with the key named")
+            .default("dev"),
         SIGNING_KEYS[0],
         SIGNING_KEYS[1],
         JSON,
@@ -43,7 +44,8 @@ pub static VERB: Verb = Verb {
 
 pub const TEMPLATE: Flag =
     Flag::value("template", "soc2|pci|incident_response", "the standard to index the evidence by");
-pub const OUT: Flag = Flag::value("out", "<evidence_pack.zip>", "where the pack goes");
+pub const OUT: Flag = Flag::value("out", "<evidence_pack.zip>", "where the pack goes")
+    .default("evidence_pack_<pack_id>.zip beside the runpack");
 pub const CASE_ID: Flag = Flag::value("case-id", "<id>", "the name of the case");
 
 fn run(call: &Call) -> Result<Outcome, Failure> {

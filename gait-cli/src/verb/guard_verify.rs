@@ -30,7 +30,7 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 ok, 2 not ok, 6 the file can't be checked"],
+    notes: &[],
     run,
 };
 

@@ -20,7 +20,7 @@ pub static VERB: Verb = Verb {
     positionals: "",
     flags: &[
         Flag::value("from", "<run_id|path>", "the runpack; may also be given without the flag").required(),
-        Flag::value("window", "<duration>", "how long before and after the run records count, e.g. 6h (24h)"),
+        Flag::value("window", "<duration>", "how long before and after the run records count, e.g. 6h").default("24h"),
         TEMPLATE,
         OUT,
         CASE_ID,

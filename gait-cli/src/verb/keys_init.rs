@@ -19,7 +19,6 @@ pub static VERB: Verb = Verb {
     notes: &[
         "The key is $HOME/.gait/keys/signing.key, readable by its owner only. An existing key is never replaced: \
          what it signed must stay verifiable.",
-        "exit codes: 0 the key is there, 1 it can't be written, 6 it can't be used",
     ],
     run,
 };

@@ -17,7 +17,7 @@ pub static VERB: Verb = Verb {
     flags: &[JSON],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 ok, 6 there is no key or it can't be used"],
+    notes: &[],
     run,
 };
 

@@ -24,8 +24,9 @@ pub static VERB: Verb = Verb {
     positionals: "",
     flags: &[
         Flag::value("input", "<artifact_path|run_id>", "the runpack; may also be given without the flag").required(),
-        Flag::value("out", "<path>", "where the migrated runpack goes"),
-        Flag::value("target", "v1", "the schema generation (v1)"),
+        Flag::value("out", "<path>", "where the migrated runpack goes")
+            .default("runpack_<run_id>_migrated.zip beside the input"),
+        Flag::value("target", "v1", "the schema generation").default("v1"),
         SIGNING_KEYS[0],
         SIGNING_KEYS[1],
         JSON,
@@ -110,8 +111,9 @@ fn migrate(path: &Path, out: Option<&str>, keys: &[&PrivateKey]) -> Result<Outco
         run_id: source.run.run_id.clone(),
         warnings: &warnings,
     };
-    let line = format!("migrate ok: {} -> {} ({})", answer.input, answer.output, answer.status);
-    Ok(Outcome::new(Exit::Ok, &[line], &answer).with_warnings(&warnings))
+    let mut lines = vec![format!("migrate ok: {} -> {} ({})", answer.input, answer.output, answer.status)];
+    lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
+    Ok(Outcome::new(Exit::Ok, &lines, &answer))
 }
 
 const DROPPED: &str = "signatures of the input are not carried over; sign with --private-key";

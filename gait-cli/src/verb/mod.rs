@@ -3,8 +3,10 @@
 //! To add a verb: write its file with a `pub static VERB: Verb`, add `mod` and one line to [`VERBS`]. Usage, help,
 //! dispatch, `--json` errors and event logs follow from that table; a verb that is not in it is an unknown command.
 
+mod completions;
 mod demo;
 mod doctor;
+mod doctor_adoption;
 mod exec;
 mod guard_pack;
 mod guard_verify;
@@ -12,6 +14,7 @@ mod incident_pack;
 mod keys_export_public;
 mod keys_init;
 mod keys_show;
+mod man;
 mod migrate;
 mod policy_test;
 mod regress_bootstrap;
@@ -42,6 +45,7 @@ static VERBS: &[&Verb] = &[
     &demo::VERB,
     &exec::VERB,
     &doctor::VERB,
+    &doctor_adoption::VERB,
     &verify::VERB,
     &verify_chain::VERB,
     &run_record::VERB,
@@ -65,6 +69,8 @@ static VERBS: &[&Verb] = &[
     &guard_pack::VERB,
     &guard_verify::VERB,
     &incident_pack::VERB,
+    &completions::VERB,
+    &man::VERB,
 ];
 
 /// First words that have verbs below them, with the line of their own `--explain`.

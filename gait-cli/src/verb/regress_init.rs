@@ -23,7 +23,7 @@ pub static VERB: Verb = Verb {
 };
 
 pub const FROM: Flag = Flag::value("from", "<run_id|path>", "the runpack").required();
-pub const NAME: Flag = Flag::value("name", "<fixture_name>", "the name of the fixture (that of the run)");
+pub const NAME: Flag = Flag::value("name", "<fixture_name>", "the name of the fixture").default("that of the run");
 
 const NEXT: &str = "gait regress run --json";
 

@@ -23,12 +23,18 @@ pub static VERB: Verb = Verb {
     flags: &[CONFIG_FLAG, OUTPUT, JUNIT, JSON, ALLOW_NONDETERMINISTIC],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 all passed, 5 a grader failed, 6 a fixture can't be loaded"],
+    notes: &[
+        "Three graders look at each fixture: diff compares it with its candidate_runpack, expected_exit_code replays it, \
+         schema_validation looks at schema ids and versions. A fixture that names no candidate is compared with itself, \
+         which always passes; expected_exit_code replays the fixture and not the candidate.",
+        "Members that may differ are listed in diff_allow_changed_files of fixtures/<name>/fixture.json.",
+    ],
     run,
 };
 
-pub const CONFIG_FLAG: Flag = Flag::value("config", "<gait.yaml>", "the list of fixtures (gait.yaml)");
-pub const OUTPUT: Flag = Flag::value("output", "<regress_result.json>", "where the result goes (regress_result.json)");
+pub const CONFIG_FLAG: Flag = Flag::value("config", "<gait.yaml>", "the list of fixtures").default("gait.yaml");
+pub const OUTPUT: Flag =
+    Flag::value("output", "<regress_result.json>", "where the result goes").default("regress_result.json");
 pub const JUNIT: Flag = Flag::value("junit", "<junit.xml>", "also write the result as JUnit");
 pub const ALLOW_NONDETERMINISTIC: Flag =
     Flag::switch("allow-nondeterministic", "let graders run that may differ from run to run; there are none today");

@@ -17,13 +17,13 @@ pub static VERB: Verb = Verb {
     explain: "Compare two runpacks: intents, results and references by digest, with stable output.",
     positionals: "<left> <right>",
     flags: &[
-        Flag::value("privacy", "full|metadata", "metadata: compare digests, not arguments and results"),
+        Flag::value("privacy", "full|metadata", "metadata: compare digests, not arguments and results").default("full"),
         Flag::value("output", "<diff.json>", "also write the summary to this file"),
         JSON,
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 unchanged, 2 changed, 6 a side can't be compared"],
+    notes: &["note: run.json (environment, timeline) is not compared, nor is the order of intents."],
     run,
 };
 

@@ -4,15 +4,16 @@ use super::verify::{Demand, verify};
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
+use crate::flags::{Args, Flag, JSON, Order, SIGNING_KEYS};
 use crate::render::Outcome;
 use crate::{clock, keys, locate, pack};
 use gait_core::file;
 use gait_core::runpack::footer::{is_plain_run_id, ticket_footer};
 use gait_core::runpack::record::{self, IntentRecord, Refs, ResultRecord, Run};
 use gait_core::runpack::write::RunRecords;
+use gait_core::signature::PrivateKey;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 pub static VERB: Verb = Verb {
@@ -23,16 +24,24 @@ pub static VERB: Verb = Verb {
     positionals: "",
     flags: &[
         Flag::value("input", "<run_record.json>", "the run as JSON; may also be given without the flag").required(),
-        Flag::value("out-dir", "<dir>", "where the runpack goes (gait-out)"),
+        Flag::value("out-dir", "<dir>", "where the runpack goes").default("gait-out"),
         Flag::value("run-id", "<run_id>", "name the run, whatever the input says"),
-        Flag::value("capture-mode", "reference|raw", "whether arguments and results are there in full"),
+        Flag::value(
+            "capture-mode",
+            "reference|raw",
+            "whether arguments and results are there in full; without the flag the input says it",
+        )
+        .default("reference"),
         SIGNING_KEYS[0],
         SIGNING_KEYS[1],
         JSON,
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &[],
+    notes: &[
+        "The input is an object {run, intents, results, refs, capture_mode}; only run.run_id must be there, here or as \
+         --run-id. A key for --private-key is made by gait keys init: $HOME/.gait/keys/signing.key.",
+    ],
     run,
 };
 
@@ -41,8 +50,10 @@ pub static VERB: Verb = Verb {
 #[serde(default)]
 struct Input {
     run: Option<Run>,
-    intents: Option<Vec<IntentRecord>>,
-    results: Option<Vec<ResultRecord>>,
+    #[serde(deserialize_with = "record::list_or_zero")]
+    intents: Vec<IntentRecord>,
+    #[serde(deserialize_with = "record::list_or_zero")]
+    results: Vec<ResultRecord>,
     refs: Option<Refs>,
     capture_mode: Option<String>,
 }
@@ -60,8 +71,8 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let run_id = records.run.run_id.clone();
     if !is_plain_run_id(&run_id) {
         // It becomes part of a file name and of the ticket footer (contract, artifacts 12, A6 and A7).
-        let hint = "use letters, digits, `_` and `-` only";
-        return Err(Failure::invalid(format!("invalid run_id {run_id:?}: not usable in file names")).with_hint(hint));
+        let rule = "use letters, digits, `_` and `-` only";
+        return Err(Failure::invalid(format!("invalid run_id {run_id:?}: not usable in file names, {rule}")));
     }
     records.fill(clock::now());
 
@@ -73,15 +84,25 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     }
     let footer = ticket_footer(&run_id, &manifest.manifest_digest).map_err(Failure::invalid)?;
     let bundle = pack::shown(&path);
-    let lines = [format!("run_id={run_id}"), format!("bundle={bundle}"), format!("ticket_footer={footer}")];
-    let members = json!({
+    let mut lines = vec![format!("run_id={run_id}"), format!("bundle={bundle}"), format!("ticket_footer={footer}")];
+    let mut members = json!({
         "ok": true,
         "run_id": run_id,
         "bundle": bundle,
         "manifest_digest": manifest.manifest_digest,
         "ticket_footer": footer,
     });
+    signed_by(&call.args, key.as_ref(), &pack::named(&path), &mut lines, &mut members);
     Ok(Outcome::new(Exit::Ok, &lines, &members))
+}
+
+/// Adds to an answer who signed `bundle`, and what verifies it.
+pub fn signed_by(args: &Args, key: Option<&PrivateKey>, bundle: &str, lines: &mut Vec<String>, members: &mut Value) {
+    let (Some(key), Some(flags)) = (key, keys::strict_flags(args)) else { return };
+    let (key_id, verify) = (key.public().id().to_string(), format!("gait verify {bundle} {flags}"));
+    lines.extend([format!("signed_by={key_id}"), format!("verify_with={verify}")]);
+    members["key_id"] = key_id.into();
+    members["verify_with"] = verify.into();
 }
 
 fn read(call: &Call) -> Result<RunRecords, Failure> {
@@ -96,8 +117,8 @@ fn read(call: &Call) -> Result<RunRecords, Failure> {
     let input: Input = record::parse(&bytes).map_err(|error| Failure::invalid(format!("parse input json: {error}")))?;
     Ok(RunRecords {
         run: input.run.unwrap_or_default(),
-        intents: input.intents.unwrap_or_default(),
-        results: input.results.unwrap_or_default(),
+        intents: input.intents,
+        results: input.results,
         refs: input.refs.unwrap_or_default(),
         capture_mode: input.capture_mode.unwrap_or_default(),
     })

@@ -3,9 +3,9 @@
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::flags::{Flag, JSON, Order};
-use crate::pack;
+use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
 use crate::render::Outcome;
+use crate::{keys, pack};
 use gait_core::runpack::footer::is_plain_run_id;
 use gait_core::runpack::migrate::{drops_signatures, is_guarded};
 use gait_core::runpack::reduce::{Predicate, ReduceReport, reduce};
@@ -20,15 +20,19 @@ pub static VERB: Verb = Verb {
     positionals: "",
     flags: &[
         Flag::value("from", "<run_id|path>", "the runpack; may also be given without the flag").required(),
-        Flag::value("predicate", "missing_result|non_ok_status", "the fault to keep (missing_result)"),
-        Flag::value("out", "<reduced.zip>", "where the reduced runpack goes"),
-        Flag::value("report-out", "<reduce_report.json>", "where the report goes"),
+        Flag::value("predicate", "missing_result|non_ok_status", "the fault to keep").default("missing_result"),
+        Flag::value("out", "<reduced.zip>", "where the reduced runpack goes")
+            .default("runpack_<run_id>_reduced_<predicate>.zip beside the input"),
+        Flag::value("report-out", "<reduce_report.json>", "where the report goes").default("<out>.reduce_report.json"),
+        SIGNING_KEYS[0],
+        SIGNING_KEYS[1],
         JSON,
     ],
     order: Order::Interspersed,
     help: Help::Page,
     notes: &[
-        "note: the reduced runpack is another run than the one recorded: it is not signed and has no evidence of a guard.",
+        "note: the reduced runpack is another run than the one recorded: signatures and the evidence of a guard are not \
+         carried over. It is signed if a key is named.",
     ],
     run,
 };
@@ -55,9 +59,10 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         _ => return Err(Failure::invalid("expected --from <run_id|path>")),
     };
     let predicate = Predicate::parse(call.args.text("predicate")).map_err(Failure::invalid)?;
+    let key = keys::signing_key(&call.args)?;
     let (mut pack, path) = pack::open(input)?;
     // That a guarded run can't be reduced with its evidence is in the help; the contract's answer has no warning.
-    let signed = drops_signatures(&pack) && !is_guarded(&mut pack);
+    let drops = key.is_none() && drops_signatures(&pack) && !is_guarded(&mut pack);
     let records = pack.load().map_err(Failure::invalid)?;
     let (reduced, report) = reduce(records, predicate).map_err(Failure::invalid)?;
 
@@ -74,12 +79,11 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         Some(out) => PathBuf::from(out),
         None => PathBuf::from(format!("{}.reduce_report.json", output.display())),
     };
-    pack::write_records(&output, &reduced, &[])?;
+    pack::write_records(&output, &reduced, &key.iter().collect::<Vec<_>>())?;
     let text = json::to_compact_html_safe(&report).map_err(Failure::invalid)?;
     pack::write_file(&report_path, text.as_bytes())?;
 
-    let warnings: Vec<String> =
-        signed.then(|| "signatures of the original are not carried over".to_string()).into_iter().collect();
+    let warnings: Vec<String> = drops.then(|| DROPPED.to_string()).into_iter().collect();
     let answer = Answer {
         ok: true,
         input: path.display().to_string(),
@@ -91,7 +95,12 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         report: &report,
         warnings: &warnings,
     };
-    let lines =
-        [format!("run reduce ok: {} -> {}", answer.input, answer.output), format!("report: {}", answer.report_path)];
-    Ok(Outcome::new(Exit::Ok, &lines, &answer).with_warnings(&warnings))
+    let mut lines = vec![
+        format!("run reduce ok: {} -> {}", answer.input, answer.output),
+        format!("report: {}", answer.report_path),
+    ];
+    lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
+    Ok(Outcome::new(Exit::Ok, &lines, &answer))
 }
+
+const DROPPED: &str = "signatures of the original are not carried over; sign with --private-key";

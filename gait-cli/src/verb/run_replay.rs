@@ -29,11 +29,8 @@ pub static VERB: Verb = Verb {
         Flag::switch("real-tools", "ask for real tools; they are not implemented"),
         Flag::switch("unsafe-real-tools", "confirm --real-tools"),
         Flag::value("allow-tools", "<csv>", "tools that --real-tools may call"),
-        Flag::value(
-            "unsafe-real-tools-env",
-            "<VAR>",
-            "variable that must be 1 for --real-tools (GAIT_ALLOW_REAL_REPLAY)",
-        ),
+        Flag::value("unsafe-real-tools-env", "<VAR>", "variable that must be 1 for --real-tools")
+            .default("GAIT_ALLOW_REAL_REPLAY"),
     ],
     order: Order::Interspersed,
     help: Help::Page,

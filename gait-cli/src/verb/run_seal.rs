@@ -17,7 +17,7 @@ pub static VERB: Verb = Verb {
     explain: "Turn the journal of a guarded run whose guard was killed into a signed runpack, marked incomplete.",
     positionals: "<run_id|directory>",
     flags: &[
-        Flag::value("out-dir", "<dir>", "where the runpack goes (gait-out)"),
+        Flag::value("out-dir", "<dir>", "where the runpack goes").default("gait-out"),
         Flag::value("private-key", "<path>", "file with the run's private key, if it was not the local one").or_next(),
         Flag::value("private-key-env", "<VAR>", "environment variable with it"),
         JSON,
@@ -27,7 +27,6 @@ pub static VERB: Verb = Verb {
     notes: &[
         "A run that was named by its id is removed from $HOME/.gait/runs once its runpack is in place; a directory \
          that was named by its path stays.",
-        "exit codes: 0 sealed, 2 the journal does not hold, 6 the run goes on, or the key is not that of the run",
     ],
     run,
 };

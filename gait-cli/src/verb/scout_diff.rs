@@ -26,7 +26,7 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 no drift, 2 drift, 6 a snapshot can't be read"],
+    notes: &[],
     run,
 };
 

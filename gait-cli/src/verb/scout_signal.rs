@@ -20,7 +20,7 @@ pub static VERB: Verb = Verb {
         Flag::value("runs", "<csv>", "runpacks by run id or path; may also be given without the flag"),
         Flag::value("traces", "<csv>", "trace files that tell why runs were blocked"),
         Flag::value("regress", "<csv>", "regress results that tell what failed"),
-        Flag::value("out", "<path>", "where the report goes (./gait-out/scout_signal_report.json)"),
+        Flag::value("out", "<path>", "where the report goes").default("./gait-out/scout_signal_report.json"),
         JSON,
     ],
     order: Order::Interspersed,

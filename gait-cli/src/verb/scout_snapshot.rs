@@ -20,12 +20,14 @@ pub static VERB: Verb = Verb {
     explain: "List the tools and MCP servers of a workspace and compute how far policies cover them.",
     positionals: "",
     flags: &[
-        Flag::value("roots", "<csv>", "folders to look through (.)"),
+        Flag::value("roots", "<csv>", "folders to look through").default("."),
         Flag::value("include", "<csv>", "look only at paths that match one of these patterns"),
         Flag::value("exclude", "<csv>", "leave out paths that match one of these patterns"),
         Flag::value("policy", "<csv>", "policies whose rules cover tools"),
-        Flag::value("out", "<path>", "where the snapshot goes"),
-        Flag::value("coverage-out", "<path>", "where the coverage goes"),
+        Flag::value("out", "<path>", "where the snapshot goes")
+            .default("./gait-out/inventory_snapshot_<snapshot_id>.json"),
+        Flag::value("coverage-out", "<path>", "where the coverage goes, with --policy")
+            .default("./gait-out/inventory_coverage_<snapshot_id>.json"),
         JSON,
     ],
     order: Order::Interspersed,

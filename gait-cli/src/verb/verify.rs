@@ -4,8 +4,9 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
-use crate::render::Outcome;
+use crate::render::{Form, Outcome};
 use crate::{guarded, keys, local_key, locate};
+use gait_core::runpack::consistency::{DigestMismatch, contradictions, wrong_digests};
 use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::runpack::open::open_file;
@@ -25,6 +26,7 @@ pub static VERB: Verb = Verb {
         PROFILE,
         REQUIRE_SIGNATURE,
         REQUIRE_COMPLETE,
+        REQUIRE_DIGESTS,
         VERIFY_KEYS[0],
         VERIFY_KEYS[1],
         VERIFY_KEYS[2],
@@ -32,16 +34,29 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 ok, 2 not ok, 6 the file can't be checked"],
+    notes: &[
+        "The strict profile needs somebody to vouch for the runpack: the key of this machine (gait keys init), or the key \
+         of who signed it, with --public-key or --private-key. A runpack is signed when it is recorded, by \
+         --private-key of gait run record, gait demo and gait migrate; gait exec always signs. \
+         gait keys export-public gives a public key to pass on.",
+    ],
     run,
 };
 
-pub const PROFILE: Flag =
-    Flag::value("profile", "standard|strict", "strict: a signature must hold, a key must be given");
+pub const PROFILE: Flag = Flag::value(
+    "profile",
+    "standard|strict",
+    "strict: a signature must hold, by a key that is given or this machine's own",
+)
+.default("standard");
 pub const REQUIRE_SIGNATURE: Flag = Flag::switch("require-signature", "not ok without a signature that holds");
 
 pub const REQUIRE_COMPLETE: Flag =
     Flag::switch("require-complete", "not ok unless the record of a guarded run is complete").hidden();
+
+const REQUIRE_DIGESTS: Flag =
+    Flag::switch("require-digests", "not ok unless args_digest and result_digest are those of what they go with")
+        .hidden();
 
 /// What is asked of a runpack.
 #[derive(Debug)]
@@ -52,6 +67,14 @@ pub struct Demand {
     /// This machine's own.
     pub local: Option<PublicKey>,
     pub completeness: Completeness,
+    pub digests: Digests,
+}
+
+/// Whether `args_digest` and `result_digest` of records are taken as they are, or computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digests {
+    Taken,
+    Computed,
 }
 
 /// What is asked of a guarded run beyond being what its guard wrote.
@@ -68,7 +91,13 @@ pub enum Completeness {
 impl Demand {
     /// Nothing but integrity.
     pub fn integrity() -> Self {
-        Demand { need: SignatureNeed::Optional, key: None, local: None, completeness: Completeness::Any }
+        Demand {
+            need: SignatureNeed::Optional,
+            key: None,
+            local: None,
+            completeness: Completeness::Any,
+            digests: Digests::Taken,
+        }
     }
 
     /// What the flags of `verify` ask for.
@@ -103,7 +132,8 @@ impl Demand {
             (false, true) => Completeness::Complete,
             (false, false) => Completeness::Any,
         };
-        Ok(Demand { need, key, local, completeness })
+        let digests = if args.is_on("require-digests") { Digests::Computed } else { Digests::Taken };
+        Ok(Demand { need, key, local, completeness, digests })
     }
 }
 
@@ -122,6 +152,12 @@ pub struct Verdict {
     pub hash_mismatches: Vec<HashMismatch>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undeclared_files: Vec<String>,
+    /// Where the manifest speaks of another run than the pack holds, or in another language (artifacts 12, A5).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifest_errors: Vec<String>,
+    /// Records whose digest is not that of their content, where that was asked for (artifacts 12, A8).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub digest_mismatches: Vec<DigestMismatch>,
     pub signature_status: SignatureStatus,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signature_errors: Vec<String>,
@@ -157,6 +193,24 @@ impl Verdict {
         lines
     }
 
+    /// What to do about a runpack that is only not vouched for, for those who asked for the strict profile.
+    fn next_step(&self, call: &Call) -> Option<&'static str> {
+        let strict = call.args.text("profile").trim().eq_ignore_ascii_case("strict");
+        let intact = self.missing_files.is_empty()
+            && self.hash_mismatches.is_empty()
+            && self.undeclared_files.is_empty()
+            && self.manifest_errors.is_empty();
+        match self.signature_status {
+            _ if self.ok || !strict || !intact => None,
+            SignatureStatus::Missing => Some(
+                "nobody signed this runpack; name a key when it is recorded: gait run record --private-key <file>, \
+                 or sign what is there: gait migrate --private-key <file>",
+            ),
+            SignatureStatus::Failed | SignatureStatus::Skipped => Some(HOW_TO_NAME_A_KEY),
+            SignatureStatus::Verified => None,
+        }
+    }
+
     fn findings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.missing_files.is_empty() {
@@ -167,6 +221,16 @@ impl Verdict {
         }
         if !self.undeclared_files.is_empty() {
             lines.push(format!("undeclared files: {}", self.undeclared_files.join(", ")));
+        }
+        if !self.manifest_errors.is_empty() {
+            lines.push(format!("manifest errors: {}", self.manifest_errors.join("; ")));
+        }
+        if !self.digest_mismatches.is_empty() {
+            let named = |one: &DigestMismatch| format!("{} {:?}", one.path, one.intent_id);
+            lines.push(format!(
+                "digest mismatches: {}",
+                self.digest_mismatches.iter().map(named).collect::<Vec<_>>().join(", ")
+            ));
         }
         lines.push(format!("signature status: {}", self.signature_status.word()));
         if !self.signature_errors.is_empty() {
@@ -181,11 +245,25 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let [input] = words.as_slice() else {
         return Err(Failure::invalid("expected run_id or path"));
     };
-    let demand = Demand::from_flags(&call.args)?;
-    let path = locate::runpack(input)?;
-    let verdict = verify(&path, &demand)?;
-    Ok(Outcome::new(verdict.exit(), &verdict.lines(), &verdict))
+    let verdict = check(call, input).map_err(|failure| match call.form {
+        // The envelope has the hint of the contract.
+        Form::Text if failure.message == NO_KEY => failure.with_hint(HOW_TO_NAME_A_KEY),
+        _ => failure,
+    })?;
+    let notes: Vec<String> = verdict.next_step(call).map(|step| format!("hint: {step}")).into_iter().collect();
+    let outcome = Outcome::new(verdict.exit(), &verdict.lines(), &verdict);
+    Ok(if call.form == Form::Text { outcome.with_notes(&notes) } else { outcome })
 }
+
+fn check(call: &Call, input: &str) -> Result<Verdict, Failure> {
+    let demand = Demand::from_flags(&call.args)?;
+    verify(&locate::runpack(input)?, &demand)
+}
+
+const NO_KEY: &str = "strict verify profile requires --public-key/--public-key-env or private key source";
+
+const HOW_TO_NAME_A_KEY: &str = "name the key of who signed it: --public-key <file> as `gait keys export-public` writes it, \
+                                 or the --private-key that signed it; what the key of `gait keys init` signed needs no flag";
 
 /// The key for the manifest of a plain pack. The strict profile takes the local one for its own signatures; where no
 /// key is at hand it can't be answered.
@@ -201,7 +279,7 @@ fn plain_key<'a>(signatures: &[Signature], demand: &'a Demand) -> Result<Option<
 }
 
 fn no_key() -> Failure {
-    Failure::invalid("strict verify profile requires --public-key/--public-key-env or private key source")
+    Failure::invalid(NO_KEY)
 }
 
 /// Checks the runpack at `path`.
@@ -224,8 +302,17 @@ pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
     if let Some(report) = guarded.signatures {
         signatures = report;
     }
+    let manifest_errors = contradictions(&mut container, &found.manifest);
+    let digest_mismatches = match demand.digests {
+        Digests::Taken => Vec::new(),
+        Digests::Computed => wrong_digests(&mut container).map_err(Failure::invalid)?,
+    };
     Ok(Verdict {
-        ok: found.holds() && guarded.ok && demand.need.is_met_by(signatures.status),
+        ok: found.holds()
+            && manifest_errors.is_empty()
+            && digest_mismatches.is_empty()
+            && guarded.ok
+            && demand.need.is_met_by(signatures.status),
         path: path.display().to_string(),
         files_checked: found.manifest.files.len(),
         run_id: found.manifest.run_id,
@@ -233,6 +320,8 @@ pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
         missing_files: found.missing_files,
         hash_mismatches: found.hash_mismatches,
         undeclared_files: found.undeclared_files,
+        manifest_errors,
+        digest_mismatches,
         signature_status: signatures.status,
         signature_errors: signatures.errors,
         signatures_total: signatures.total,

@@ -34,7 +34,7 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &["exit codes: 0 ok, 2 something is not ok, 6 something can't be checked"],
+    notes: &[],
     run,
 };
 

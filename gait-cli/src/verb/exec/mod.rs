@@ -29,16 +29,13 @@ pub static VERB: Verb = Verb {
     flags: &[
         Flag::value("policy", "<path>", "policy file; without one an embedded policy applies"),
         Flag::switch("lenient", "ignore keys that the policy language does not have").hidden(),
-        Flag::value(
-            "workspace",
-            "<dir>",
-            "what ${workspace} and the context's workspace stand for (working directory)",
-        ),
-        Flag::value("identity", "<name>", "context identity (user name)"),
-        Flag::value("risk-class", "<class>", "context risk class (high)"),
-        Flag::value("run-id", "<id>", "name of the run (run_<time>_<random>)"),
-        Flag::value("out-dir", "<dir>", "where the runpack goes (gait-out)"),
-        Flag::value("capture-mode", "reference|raw", "raw records arguments too"),
+        Flag::value("workspace", "<dir>", "what ${workspace} and the context's workspace stand for")
+            .default("the working directory"),
+        Flag::value("identity", "<name>", "context identity").default("the user name"),
+        Flag::value("risk-class", "<class>", "context risk class").default("high"),
+        Flag::value("run-id", "<id>", "name of the run").default("run_<time>_<random>"),
+        Flag::value("out-dir", "<dir>", "where the runpack goes").default("gait-out"),
+        Flag::value("capture-mode", "reference|raw", "raw records arguments too").default("reference"),
         Flag::switch("simulate", "decide and record, deny nothing but the floor"),
         Flag::value("require", "<layers>", "start only with these layers in force, comma-separated"),
         Flag::value("allow-degraded", "<layers>", "start without these layers where they can't be had"),
@@ -59,8 +56,6 @@ pub static VERB: Verb = Verb {
         "layers: descriptors, landlock, seccomp, notify, exec_stop, network, noexec, watchdog (`gait doctor` tells which this machine has)",
         "The agent inherits standard input, output and error, and runs in a session of its own, without a controlling terminal. With --json the \
          summary is the last line of standard output, after whatever the agent printed.",
-        "exit codes: the agent's own, 128 + n for signal n; 3 with --fail-on-block; 6 the run can't be started as asked; 7 this machine lacks a \
-         layer; 1 the guard failed, the agent was ended",
     ],
     run,
 };
