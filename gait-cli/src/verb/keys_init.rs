@@ -39,5 +39,11 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         "key_id": key_id,
         "public_key": key.public().to_base64(),
     });
-    Ok(Outcome::new(Exit::Ok, &[format!("keys init {word}: {path}"), format!("key id: {key_id}")], &members))
+    let lines = [
+        format!("keys init {word}: {path}"),
+        format!("key id: {key_id}"),
+        format!("sign with: --private-key {path}; what it signed passes `gait verify --profile strict` here"),
+        "for others: gait keys export-public".to_string(),
+    ];
+    Ok(Outcome::new(Exit::Ok, &lines, &members))
 }

@@ -10,7 +10,7 @@ use crate::{clock, keys, locate, pack};
 use gait_core::file::{self, AtomicFile};
 use gait_core::runpack::container::Container;
 use gait_core::runpack::footer::is_plain_run_id;
-use gait_core::runpack::migrate::{drops_signatures, is_guarded, rewrite, same_members};
+use gait_core::runpack::migrate::{MigrateError, drops_signatures, is_guarded, rewrite, same_members};
 use gait_core::runpack::open::open_file;
 use gait_core::signature::PrivateKey;
 use serde::Serialize;
@@ -91,7 +91,10 @@ fn migrate(path: &Path, out: Option<&str>, keys: &[&PrivateKey]) -> Result<Outco
         let mut original = open_file(path).map_err(Failure::invalid)?;
         io::copy(&mut original, &mut target).map_err(|error| Failure::io(file::os_text(&error)))?;
     } else {
-        rewrite(&mut source, &mut target, clock::now(), keys).map_err(Failure::invalid)?;
+        rewrite(&mut source, &mut target, clock::now(), keys).map_err(|error| match error {
+            MigrateError::Pack(_) => Failure::io(error),
+            _ => Failure::invalid(error),
+        })?;
     }
     let target = target.into_inner().map_err(|error| Failure::io(file::os_text(error.error())))?;
     target.commit().map_err(Failure::io)?;

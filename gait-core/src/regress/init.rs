@@ -77,12 +77,37 @@ pub fn init(source: &Path, name: Option<&str>) -> Result<Made, InitError> {
     let fixture = Fixture::renewed(&name, &run_id, Fixture::read(&folder).ok());
     let config = renewed_config(&others, &fixture)?;
 
-    file::create_folders(&folder)?;
-    let runpack = folder.join(FIXTURE_RUNPACK);
-    copy(source, &runpack)?;
-    file::write_atomic(&folder.join(FIXTURE_FILE), json::to_indented_html_safe(&fixture)?.as_bytes())?;
+    let text = json::to_indented_html_safe(&fixture)?;
+    if folder.exists() {
+        fill(&folder, source, &text)?;
+    } else {
+        make_folder(&folder, source, &text)?;
+    }
     file::write_atomic(Path::new(CONFIG), json::to_indented_html_safe(&config)?.as_bytes())?;
+    let runpack = folder.join(FIXTURE_RUNPACK);
     Ok(Made { run_id, name, folder, runpack })
+}
+
+fn fill(folder: &Path, source: &Path, fixture: &str) -> Result<(), PathError> {
+    copy(source, &folder.join(FIXTURE_RUNPACK))?;
+    file::write_atomic(&folder.join(FIXTURE_FILE), fixture.as_bytes())
+}
+
+/// A new fixture appears whole or not at all: half of one would be in the way of every other.
+fn make_folder(folder: &Path, source: &Path, fixture: &str) -> Result<(), PathError> {
+    let all = folder.parent().unwrap_or(Path::new(""));
+    file::create_folders(all)?;
+    // No fixture has a name that starts with a dot, so what a killed process leaves is not taken for one.
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = all.join(format!(".{name}.tmp-{}", std::process::id()));
+    file::create_folders(&temporary)?;
+    let made = fill(&temporary, source, fixture)
+        .and_then(|()| std::fs::rename(&temporary, folder).map_err(PathError::of("rename", folder)));
+    if made.is_err() {
+        // The error that matters is the first one.
+        let _ = std::fs::remove_dir_all(&temporary);
+    }
+    made
 }
 
 fn checked_run_id(source: &Path) -> Result<String, InitError> {
