@@ -49,12 +49,14 @@ pub static VERB: Verb = Verb {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Input {
-    run: Option<Run>,
+    #[serde(deserialize_with = "record::object_or_zero")]
+    run: Run,
     #[serde(deserialize_with = "record::list_or_zero")]
     intents: Vec<IntentRecord>,
     #[serde(deserialize_with = "record::list_or_zero")]
     results: Vec<ResultRecord>,
-    refs: Option<Refs>,
+    #[serde(deserialize_with = "record::object_or_zero")]
+    refs: Refs,
     capture_mode: Option<String>,
 }
 
@@ -116,10 +118,10 @@ fn read(call: &Call) -> Result<RunRecords, Failure> {
     let bytes = file::read(Path::new(input)).map_err(|error| Failure::invalid(format!("read input: {error}")))?;
     let input: Input = record::parse(&bytes).map_err(|error| Failure::invalid(format!("parse input json: {error}")))?;
     Ok(RunRecords {
-        run: input.run.unwrap_or_default(),
+        run: input.run,
         intents: input.intents,
         results: input.results,
-        refs: input.refs.unwrap_or_default(),
+        refs: input.refs,
         capture_mode: input.capture_mode.unwrap_or_default(),
     })
 }

@@ -2,7 +2,7 @@
 
 use super::SCHEMA_VERSION;
 use crate::file::{self, PathError};
-use crate::runpack::record::{self, Object, or_zero};
+use crate::runpack::record::{self, Object, list_or_zero, or_zero};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub struct Config {
     #[serde(deserialize_with = "or_zero")]
     pub fixture_set: String,
     /// The fixtures, sorted by name when written.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "list_or_zero")]
     pub fixtures: Vec<ConfigFixture>,
 }
 
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_an_error() {
-        for bad in [&b""[..], b"{\"fixtures\":", b"- a\n", b"fixtures: 3\n", b"\xff"] {
+        for bad in [&b""[..], b"{\"fixtures\":", b"- a\n", b"fixtures: 3\n", b"fixtures: [[]]\n", b"\xff"] {
             assert!(parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }

@@ -7,9 +7,12 @@
 use crate::platform;
 use crate::signature::Signature;
 use crate::time::Timestamp;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// A free-form object. Its numbers are doubles.
 pub type Object = Map<String, Value>;
@@ -55,7 +58,7 @@ pub struct Manifest {
     #[serde(deserialize_with = "or_zero")]
     pub manifest_digest: String,
     /// Signatures over the rest.
-    #[serde(deserialize_with = "or_zero", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "list_or_zero", skip_serializing_if = "Vec::is_empty")]
     pub signatures: Vec<Signature>,
 }
 
@@ -90,7 +93,7 @@ pub struct Run {
     #[serde(deserialize_with = "or_zero")]
     pub run_id: String,
     /// Where it ran.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "object_or_zero")]
     pub env: Env,
     /// What happened when, in the order recorded.
     #[serde(deserialize_with = "list_or_zero")]
@@ -256,10 +259,38 @@ pub(crate) fn or_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(source)?.unwrap_or_default())
 }
 
-/// `null` is the zero value, of a list and of each of its items.
+/// A record that is an object and nothing else: an array would be taken for its members in their order.
+struct Named<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(NamedVisitor(PhantomData))
+    }
+}
+
+struct NamedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
+    type Value = Named<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Named<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Named)
+    }
+}
+
+/// A record within another; `null` is the zero value.
+pub fn object_or_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(source: D) -> Result<T, D::Error> {
+    Ok(Option::<Named<T>>::deserialize(source)?.map(|named| named.0).unwrap_or_default())
+}
+
+/// A list of records; `null` is the zero value, of the list and of each of its items.
 pub fn list_or_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(source: D) -> Result<Vec<T>, D::Error> {
-    let items: Option<Vec<Option<T>>> = Option::deserialize(source)?;
-    Ok(items.unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect())
+    let items: Option<Vec<Option<Named<T>>>> = Option::deserialize(source)?;
+    Ok(items.unwrap_or_default().into_iter().map(|item| item.map(|named| named.0).unwrap_or_default()).collect())
 }
 
 /// Reads one record and nothing after it, by the rules of artifacts 1.4.
@@ -350,7 +381,15 @@ mod tests {
 
     #[test]
     fn a_wrong_type_or_bytes_after_the_value_are_errors() {
-        for bad in [&br#"{"run_id":1}"#[..], b"{} {}", b"", br#"{"created_at":"yesterday"}"#, b"[]"] {
+        for bad in [
+            &br#"{"run_id":1}"#[..],
+            b"{} {}",
+            b"",
+            br#"{"created_at":"yesterday"}"#,
+            b"[]",
+            br#"{"env":[]}"#,
+            br#"{"timeline":[[]]}"#,
+        ] {
             assert!(parse::<Run>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
     }

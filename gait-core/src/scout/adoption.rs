@@ -1,7 +1,7 @@
 //! What an adoption log tells: which first steps were taken, which are left (contract, artifacts 8.4).
 
 use super::SCHEMA_VERSION;
-use crate::runpack::record::{self, or_zero};
+use crate::runpack::record::{self, object_or_zero, or_zero};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +72,7 @@ struct Event {
     _elapsed_ms: i64,
     #[serde(deserialize_with = "or_zero")]
     milestones: Vec<String>,
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "object_or_zero")]
     environment: Environment,
 }
 

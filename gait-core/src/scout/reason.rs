@@ -2,7 +2,7 @@
 
 use super::norm;
 use crate::file::{self, PathError};
-use crate::runpack::record::{self, Object, or_zero};
+use crate::runpack::record::{self, Object, list_or_zero, or_zero};
 use crate::text::lower_trimmed;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,7 @@ struct Trace {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Results {
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "list_or_zero")]
     graders: Vec<Grade>,
 }
 

@@ -3,7 +3,7 @@
 use super::{SCHEMA_VERSION, glob, norm, python, servers};
 use crate::canonical::{CanonicalError, digest_of};
 use crate::file::{self, PathError, clean};
-use crate::runpack::record::or_zero;
+use crate::runpack::record::{list_or_zero, or_zero};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,7 +134,7 @@ pub struct Snapshot {
     #[serde(deserialize_with = "or_zero", skip_serializing_if = "String::is_empty")]
     pub workspace: String,
     /// Sorted by id.
-    #[serde(deserialize_with = "or_zero")]
+    #[serde(deserialize_with = "list_or_zero")]
     pub items: Vec<Item>,
 }
 
