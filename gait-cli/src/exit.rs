@@ -142,3 +142,26 @@ impl From<Exit> for Status {
         Status::Gait(exit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_exit_codes_has_the_words_of_the_envelope() {
+        let page = include_str!("../../docs/exit-codes.md");
+        let rows: Vec<Vec<&str>> = page
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_digit))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), 9);
+        for row in rows {
+            let exit = Exit::from_code(row[0].parse().unwrap()).unwrap();
+            let word = |text: &'static str| format!("`{text}`");
+            let (code, category) =
+                exit.envelope().map_or_else(Default::default, |e| (word(e.code), word(e.category.word())));
+            assert!(row[3] == code && row[4].starts_with(&category), "{row:?}");
+        }
+    }
+}

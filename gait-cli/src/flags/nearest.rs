@@ -1,14 +1,25 @@
 //! The known word that a mistyped one was probably meant to be.
 
-/// The nearest of `known` to `word`, if it is near enough to be what was meant.
+/// The nearest of `known` to `word`, if it is near enough to be what was meant: by typing slips, else as its start.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().collect();
+    mistyped(word, &known).or_else(|| begun(word, &known))
+}
+
+/// The shortest word that starts with `word`.
+fn begun<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let longer = known.iter().filter(|candidate| word.len() >= 3 && candidate.starts_with(word));
+    longer.min_by_key(|candidate| candidate.len()).copied()
+}
+
+fn mistyped<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let limit = 1 + word.chars().count() / 4;
     if limit > 9 {
         return None;
     }
     known
-        .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
         .filter(|(far, _)| *far <= limit)
         .min_by_key(|(far, _)| *far)
         .map(|(_, candidate)| candidate)
@@ -44,6 +55,13 @@ mod tests {
         assert_eq!(nearest("jsno", known), Some("json"));
         assert_eq!(nearest("publickey", known), Some("public-key"));
         assert_eq!(nearest("prfile", known), Some("profile"));
+    }
+
+    #[test]
+    fn the_start_of_a_word_finds_the_shortest_that_goes_on() {
+        assert_eq!(nearest("public", ["private-key", "public-key-env", "public-key"]), Some("public-key"));
+        assert_eq!(nearest("out", ["output", "privacy"]), Some("output"));
+        assert_eq!(nearest("pu", ["public-key"]), None);
     }
 
     #[test]

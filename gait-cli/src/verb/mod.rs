@@ -1,7 +1,9 @@
 //! The verbs: one file each, registered in [`VERBS`].
 //!
-//! To add a verb: write its file with a `pub static VERB: Verb`, add `mod` and one line to [`VERBS`]. Usage, help,
-//! dispatch, `--json` errors and event logs follow from that table; a verb that is not in it is an unknown command.
+//! To add a verb: write its file with a `pub static VERB: Verb`, add `mod` and one line to [`VERBS`], and an entry with
+//! examples and exit codes to `crate::manual`. Usage, help, dispatch, `--json` errors, event logs, completions and manual
+//! pages follow from these; a verb that is not in the table is an unknown command. Then
+//! `UPDATE_DOCS=1 INSTA_UPDATE=always cargo test -p gait-cli --test pages` writes docs/cli.md and the snapshots of help.
 
 mod completions;
 mod demo;
