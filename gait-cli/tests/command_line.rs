@@ -1,57 +1,11 @@
 //! What the command line answers: help, errors, hints, JSON.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failure here fails the test")]
 
-use assert_cmd::Command;
+mod common;
+
+use common::{PRIVATE, PUBLIC, Place};
 use serde_json::Value;
 use std::path::Path;
-use tempfile::TempDir;
-
-/// A folder of its own, with nothing of this machine's environment.
-struct Place {
-    folder: TempDir,
-}
-
-struct Answer {
-    stdout: String,
-    stderr: String,
-    code: i32,
-}
-
-impl Place {
-    fn new() -> Self {
-        Place { folder: TempDir::new().unwrap() }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("gait").unwrap();
-        command.args(words).current_dir(self.path()).env_clear().env("HOME", self.path().join("home"));
-        command
-    }
-
-    fn gait(&self, words: &[&str]) -> Answer {
-        let output = self.command(words).output().unwrap();
-        Answer {
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-            code: output.status.code().unwrap(),
-        }
-    }
-}
-
-impl Answer {
-    fn whole(&self) -> String {
-        format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
-    }
-
-    fn json(&self) -> Value {
-        assert_eq!(self.stdout.matches('\n').count(), 1, "{}", self.whole());
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-}
 
 /// The words of every verb, from the usage block.
 fn verbs(place: &Place) -> Vec<Vec<String>> {
@@ -187,10 +141,6 @@ fn a_run_id_can_not_lead_out_of_the_output_folder() {
     }
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
 }
-
-/// Base64 of the 64 bytes of the key of 32 bytes 01, and of its public half (contract, artifacts 3.5).
-const PRIVATE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQGKiOPddAnxlf1S2y08ul1yymcJvx2UEhvzdIgBtA9vXA==";
-const PUBLIC: &str = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=";
 
 #[test]
 fn what_we_sign_passes_the_strict_profile_and_a_foreign_key_does_not() {

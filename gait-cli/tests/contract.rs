@@ -3,25 +3,9 @@
 
 mod common;
 
-use common::{Answer, PRIVATE, PUBLIC, Pack, Place, listed};
+use common::{Answer, PUBLIC, Pack, Place, listed};
 use serde_json::{Value, json};
 use std::fs;
-
-/// A run in which each intent is of another kind: a stub, an error, a missing result.
-const MIXED: &str = r#"{"run":{"run_id":"run_m","created_at":"2026-03-01T10:00:00.500+02:00",
-  "env":{"os":"x","gpu":1},"timeline":[{"event":"e","ts":"2026-03-01T10:00:00Z","ref":"i1"},{"event":"f"}]},
- "intents":[{"intent_id":"i1","tool_name":" My.HTTP.Get ","args_digest":"ABC","args":{"n":1e3,"input_ref":" r1 "}},
-  {"intent_id":"i2","tool_name":"noop"},{"intent_id":"i0","tool_name":"noop"}],
- "results":[{"intent_id":"i2","status":"ERROR","result_digest":"d"}],
- "refs":{"receipts":[{"ref_id":"r1"},{"ref_id":"r2"}]}}"#;
-
-/// A place with the demo run and a mixed one.
-fn place() -> Place {
-    let place = Place::with_demo();
-    place.write("m.json", MIXED);
-    assert_eq!(place.line("run record m.json").code, 0);
-    place
-}
 
 /// The text of a member of a pack.
 fn member(place: &Place, pack: &str, name: &str) -> String {
@@ -32,7 +16,7 @@ fn member(place: &Place, pack: &str, name: &str) -> String {
 
 #[test]
 fn every_command_ends_with_the_codes_of_its_row() {
-    let place = place();
+    let place = Place::with_runs();
     place.write("k.pub", PUBLIC);
     place.write("bad.zip", Pack::new().with("more", b"").bytes());
     place.write(
@@ -100,7 +84,7 @@ fn every_command_ends_with_the_codes_of_its_row() {
 
 #[test]
 fn an_error_has_an_envelope_and_a_negative_answer_has_none() {
-    let place = place();
+    let place = Place::with_runs();
     const ENVELOPE: [&str; 5] = ["error", "error_code", "error_category", "retryable", "hint"];
     let present = |line: &str| {
         let json = place.line(line).json();
@@ -206,7 +190,7 @@ fn records_are_read_as_the_contract_reads_json() {
 
 #[test]
 fn what_was_not_said_gets_its_default_and_nothing_else_is_touched() {
-    let place = place();
+    let place = Place::with_runs();
     let run = r#"{"created_at":"2026-03-01T10:00:00.5+02:00","env":{"arch":"amd64","gpu":1,"os":"x","runtime":"go"},"producer_version":"0.0.0-dev","run_id":"run_m","schema_id":"gait.runpack.run","schema_version":"1.0.0","timeline":[{"event":"e","ref":"i1","ts":"2026-03-01T10:00:00Z"},{"event":"f","ts":"0001-01-01T00:00:00Z"}]}"#;
     let got = member(&place, "gait-out/runpack_run_m.zip", "run.json");
     assert_eq!(got.replace(&format!("\"arch\":\"{}\"", gait_core::platform::ARCH), "\"arch\":\"amd64\""), run);
@@ -223,7 +207,7 @@ fn what_was_not_said_gets_its_default_and_nothing_else_is_touched() {
 
 #[test]
 fn the_run_id_of_the_flag_counts_everywhere() {
-    let place = place();
+    let place = Place::with_runs();
     assert_eq!(place.line("run record m.json --run-id other --capture-mode raw").code, 0);
     for name in ["run.json", "intents.jsonl", "results.jsonl", "refs.json"] {
         let text = member(&place, "gait-out/runpack_other.zip", name);
@@ -234,7 +218,7 @@ fn the_run_id_of_the_flag_counts_everywhere() {
 
 #[test]
 fn real_tools_need_every_confirmation_and_are_stubs_all_the_same() {
-    let place = place();
+    let place = Place::with_runs();
     let ask = |line: &str, variable: Option<(&str, &str)>| {
         let words: Vec<&str> = ["run", "replay", "run_demo"].into_iter().chain(line.split(' ')).collect();
         let mut command = place.command(&words);
@@ -297,7 +281,7 @@ fn a_diff_sees_the_list_of_members_but_not_what_differs_between_any_two_runs() {
 
 #[test]
 fn a_reduced_run_keeps_one_intent_and_what_it_refers_to() {
-    let place = place();
+    let place = Place::with_runs();
     let report = place.line("run reduce run_m --predicate missing_result --json").json()["report"].clone();
     assert_eq!(
         (&report["selected_intent_id"], &report["created_at"]),
@@ -313,86 +297,6 @@ fn a_reduced_run_keeps_one_intent_and_what_it_refers_to() {
         place.line("run reduce run_m --predicate other").stdout,
         "run reduce error: unsupported predicate \"other\"\n"
     );
-}
-
-#[test]
-fn graders_compare_with_the_candidate_and_allow_what_is_listed() {
-    let place = place();
-    assert_eq!(place.line("regress init --from run_demo --name f").code, 0);
-    let mut fixture = place.json("fixtures/f/fixture.json");
-    fixture["candidate_runpack"] = "../../gait-out/runpack_run_m.zip".into();
-    fixture["diff_allow_changed_files"] = json!([" refs.json ", "", "intents.jsonl", "intents.jsonl"]);
-    fixture["expected_replay_exit_code"] = 2.into();
-    place.write("fixtures/f/fixture.json", fixture.to_string());
-    let answer = place.line("regress run --config ./gait.yaml --junit o/j.xml --json");
-    let json = answer.json();
-    assert_eq!((answer.code, &json["failed"], &json["graders"]), (5, &json!(2), &json!(3)), "{}", answer.whole());
-    assert_eq!(json["next_command"], "gait regress run --config ./gait.yaml --json");
-    assert_eq!(json["artifact_paths"], json!(["regress_result.json", "o/j.xml"]));
-    let graders = place.json("regress_result.json")["graders"].clone();
-    let details = &graders[0]["details"];
-    assert_eq!(graders[0]["reason_codes"], json!(["unexpected_diff"]));
-    assert_eq!(details["allowed_files"], json!(["intents.jsonl", "refs.json"]));
-    assert_eq!(details["changed_files"], json!(["intents.jsonl", "refs.json", "results.jsonl"]));
-    assert_eq!(details["unexpected_files"], json!(["results.jsonl"]));
-    assert_eq!(graders[1]["reason_codes"], json!(["unexpected_exit_code"]));
-    assert!(place.read("o/j.xml").contains("<failure message=\"unexpected_exit_code\" type=\"regress_failure\">"));
-    fixture["diff_allow_changed_files"] = json!(["refs.json", "intents.jsonl", "results.jsonl"]);
-    fixture["expected_replay_exit_code"] = 0.into();
-    place.write("fixtures/f/fixture.json", fixture.to_string());
-    assert_eq!(place.line("regress run").code, 0);
-    fixture["candidate_runpack"] = "none.zip".into();
-    place.write("fixtures/f/fixture.json", fixture.to_string());
-    assert_eq!(place.line("regress run --json").json()["top_failure_reason"], "candidate_path_invalid");
-}
-
-#[test]
-fn a_set_that_can_not_be_loaded_says_which_entry_and_writes_nothing() {
-    let place = place();
-    assert_eq!(place.line("regress init --from run_demo --name f").code, 0);
-    let entry =
-        |name: &str, run: &str, pack: &str| json!({"fixtures": [{"name": name, "run_id": run, "runpack": pack}]});
-    let pack = "fixtures/f/runpack.zip";
-    for (config, words) in [
-        (json!({"schema_id": "x"}), "unsupported config schema_id: x"),
-        (json!({"schema_version": "x"}), "unsupported config schema_version: x"),
-        (json!({}), "no fixtures configured"),
-        (entry("", "", pack), "fixture name is required"),
-        (entry("f", "", ""), "fixture runpack is required for f"),
-        (entry("f", "", "x.zip"), "fixture runpack missing for f: stat x.zip: no such file or directory"),
-        (entry("g", "", pack), "fixture metadata name mismatch for g"),
-        (entry("f", "other", pack), "fixture run_id mismatch for f"),
-        (entry("f", "", "m.json"), "read fixture runpack for f: open zip: zip: not a valid zip file"),
-    ] {
-        place.write("gait.yaml", config.to_string());
-        assert_eq!(place.line("regress run").stdout, format!("regress run error: {words}\n"));
-    }
-    place.write("gait.yaml", "null");
-    assert_eq!(place.line("regress run").stdout, "regress run error: no fixtures configured\n");
-    assert!(!place.at("regress_result.json").exists());
-    for broken in ["[]", "fixtures: 3", "{"] {
-        place.write("gait.yaml", broken);
-        assert!(place.line("regress run").stdout.starts_with("regress run error: parse config: "), "{broken}");
-    }
-}
-
-#[test]
-fn a_stray_folder_among_the_fixtures_is_named_before_anything_is_written() {
-    let place = place();
-    place.write("fixtures/broken/note.txt", "");
-    place.write("fixtures/Not a Fixture/x", "");
-    place.write("fixtures/file", "");
-    let before = place.files();
-    let answer = place.line("regress init --from run_demo");
-    let words =
-        "regress init error: read fixture metadata: open fixtures/broken/fixture.json: no such file or directory\n";
-    assert_eq!((answer.code, answer.stdout.as_str()), (6, words));
-    assert_eq!(place.files(), before);
-    fs::remove_dir_all(place.at("fixtures/broken")).unwrap();
-    place.write("gait.yaml", "fixtures: 3\n");
-    let before = place.files();
-    assert_eq!(place.line("regress init --from run_demo").code, 6);
-    assert_eq!(place.files(), before);
 }
 
 #[test]
@@ -431,52 +335,96 @@ fn both_logs_tell_of_a_call_what_its_answer_said() {
     assert_eq!((answer.code, answer.stdout.as_str()), (6, words));
 }
 
-/// Somebody who has read nothing but what gait prints.
 #[test]
-fn what_is_printed_leads_from_a_key_to_a_strict_verification_elsewhere() {
+fn json_is_answered_wherever_the_flag_stands() {
     let place = Place::new();
-    place.write("in.json", r#"{"run":{"run_id":"run_x"}}"#);
-    let shell = |line: &str| {
-        let path = assert_cmd::cargo::cargo_bin("gait");
-        let script = format!("gait() {{ \"{}\" \"$@\"; }}; {line}", path.display());
-        let mut command = assert_cmd::Command::new("bash");
-        Answer::of(command.args(["-c", &script]).current_dir(place.path()).env("HOME", place.at("home")))
-    };
-    let quoted =
-        |text: &str, from: &str| text.split(from).nth(1).unwrap().split([';', '\n', '`']).next().unwrap().to_string();
+    for line in [
+        "verify --bogus --json x",
+        "verify --json --bogus x",
+        "verify x --json --profile",
+        "run replay --json ---x",
+        "regress init --from none extra --json",
+    ] {
+        assert_eq!((place.line(line).code, &place.line(line).json()["ok"]), (6, &json!(false)), "{line}");
+    }
+    assert!(place.line("verify --bogus -- --json").stdout.starts_with("verify error: "));
+    let page = place.line("verify --help --json").stdout;
+    assert!(page.starts_with("Usage:\n  gait verify "), "{page}");
+}
 
-    // Unsigned: strict says how to sign.
-    assert_eq!(place.line("keys init").code, 0);
+#[test]
+fn the_demo_answers_in_json_too() {
+    let place = Place::new();
+    let text = place.line("demo").stdout;
+    assert_eq!(text.lines().count(), 4);
+    let json = place.line("demo --json").json();
+    let digest = "88913ed84855671786b9ecc3eab94f760332a6c19a3ff2195ab8afd914d57725";
+    let footer = format!("GAIT run_id=run_demo manifest=sha256:{digest} verify=\"gait verify run_demo\"");
+    assert_eq!((&json["run_id"], &json["verify"]), (&json!("run_demo"), &json!("ok")));
+    assert_eq!((&json["manifest_digest"], &json["ticket_footer"]), (&json!(digest), &json!(footer)));
+    assert!(text.contains(&format!("\nbundle={}\nticket_footer={footer}\n", json["bundle"].as_str().unwrap())));
+}
+
+#[test]
+fn every_command_is_in_the_usage_block_and_explains_itself() {
+    let place = Place::new();
+    let usage = place.line("help").stdout;
+    let mut seen = std::collections::BTreeSet::new();
+    for words in [
+        "run record",
+        "run replay",
+        "run diff",
+        "run receipt",
+        "run reduce",
+        "regress init",
+        "regress run",
+        "regress bootstrap",
+        "scout snapshot",
+        "scout diff",
+        "scout signal",
+        "migrate",
+        "verify",
+        "verify chain",
+        "demo",
+    ] {
+        assert!(usage.contains(&format!("\n  gait {words} ")), "{words}");
+        assert!(seen.insert(place.line(&format!("{words} --explain")).stdout), "{words} has the line of another");
+    }
+}
+
+#[test]
+fn a_run_called_chain_is_verified_by_its_path() {
+    let place = Place::new();
+    place.write("in.json", r#"{"run":{"run_id":"chain"}}"#);
     assert_eq!(place.line("run record in.json").code, 0);
-    let unsigned = place.line("verify run_x --profile strict");
-    assert!(
-        unsigned.code == 2 && unsigned.stderr.contains("gait run record --private-key <file>"),
-        "{}",
-        unsigned.whole()
-    );
+    assert_eq!(place.line("verify gait-out/runpack_chain.zip").code, 0);
+    assert_eq!(place.line("verify chain").code, 6);
+}
 
-    // Signed with the key that `keys init` names: the answer says how to verify, and here no flag is needed.
-    let key = quoted(&place.line("keys init").stdout, "sign with: --private-key ");
-    let recorded = place.gait(&["run", "record", "in.json", "--private-key", &key]);
-    let with = quoted(&recorded.stdout, "\nverify_with=");
-    assert_eq!(shell(&with).code, 0, "{}", recorded.whole());
-    assert_eq!(place.line("verify run_x --profile strict").code, 0);
+#[test]
+fn a_migration_compares_content_and_not_compressed_bytes() {
+    let place = Place::new();
+    place.write("same.zip", Pack::new().sorted_and_deflated());
+    place.write("stored.zip", Pack::new().bytes());
+    let foreign = Pack::new().resealed(|manifest| manifest["schema_version"] = "".into());
+    place.write("foreign.zip", foreign.sorted_and_deflated());
+    for (pack, status) in [("same.zip", "no_change"), ("stored.zip", "migrated"), ("foreign.zip", "migrated")] {
+        let answer = place.line(&format!("migrate {pack} --out o/{pack} --json"));
+        assert_eq!((answer.code, &answer.json()["status"]), (0, &json!(status)), "{pack}: {}", answer.whole());
+    }
+    assert_ne!(fs::read(place.at("same.zip")).unwrap(), fs::read(place.at("o/same.zip")).unwrap());
+}
 
-    // Elsewhere, without any key: strict says what to pass, and where it comes from.
-    fs::rename(place.at("home"), place.at("other home")).unwrap();
-    let stranger = place.line("verify run_x --profile strict");
-    assert_eq!(stranger.code, 6);
-    let export = quoted(&stranger.stderr, "--public-key <file> as `");
-    assert_eq!(export, "gait keys export-public", "{}", stranger.whole());
-    let exported = shell(&format!("HOME='other home' {export} --out signer.pub"));
-    assert_eq!(exported.code, 0, "{}", exported.whole());
-    assert_eq!(place.line("verify run_x --profile strict --public-key signer.pub").code, 0);
-
-    // The wrong key: strict says that another is needed.
-    place.write("wrong.pub", PUBLIC);
-    let wrong = place.line("verify run_x --profile strict --public-key wrong.pub");
-    assert!(wrong.code == 2 && wrong.stderr.contains("--public-key"), "{}", wrong.whole());
-    place.write("k e y", PRIVATE);
-    let odd = place.gait(&["demo", "--private-key", "k e y"]);
-    assert_eq!(shell(&quoted(&odd.stdout, "\nverify_with=")).code, 0, "{}", odd.whole());
+#[test]
+fn two_calls_write_the_same_bytes() {
+    let (one, other) = (Place::with_runs(), Place::with_runs());
+    for line in
+        ["migrate run_m", "run reduce run_m", "regress bootstrap --from run_demo", "scout signal run_m run_demo"]
+    {
+        assert_eq!(one.line(line).stdout, other.line(line).stdout, "{line}");
+    }
+    assert_eq!(one.files(), other.files());
+    for file in one.files() {
+        assert_eq!(fs::read(one.at(&file)).unwrap(), fs::read(other.at(&file)).unwrap(), "{file}");
+    }
 }

@@ -38,7 +38,10 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &[],
+    notes: &[
+        "Collects a runpack, its traces, regress results, audits and credential records into one signed file, indexed by a \
+         standard, that others can check offline.",
+    ],
     run,
 };
 

@@ -1,6 +1,6 @@
 //! `gait guard verify`: is an evidence pack what it says it is, and who says so?
 
-use super::verify::{Demand, PROFILE, REQUIRE_SIGNATURE};
+use super::verify::{Demand, PROFILE, REQUIRE_SIGNATURE, with_way_out};
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &[],
+    notes: &["Checks that the evidence pack holds what its manifest lists, and who signed it."],
     run,
 };
 
@@ -68,7 +68,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         (None, [path]) => path,
         _ => return Err(Failure::invalid("expected <evidence_pack.zip>")),
     };
-    let verdict = verify(path, &Demand::from_flags(&call.args)?)?;
+    let verdict = verify(path, &Demand::from_flags(&call.args).map_err(|failure| with_way_out(failure, call.form))?)?;
     let line = format!("guard verify {}: {path}", if verdict.ok { "ok" } else { "failed" });
     let exit = if verdict.ok { Exit::Ok } else { Exit::VerificationFailed };
     Ok(Outcome::new(exit, &[line], &verdict))

@@ -245,14 +245,15 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let [input] = words.as_slice() else {
         return Err(Failure::invalid("expected run_id or path"));
     };
-    let verdict = check(call, input).map_err(|failure| match call.form {
-        // The envelope has the hint of the contract.
-        Form::Text if failure.message == NO_KEY => failure.with_hint(HOW_TO_NAME_A_KEY),
-        _ => failure,
-    })?;
+    let verdict = check(call, input).map_err(|failure| with_way_out(failure, call.form))?;
     let notes: Vec<String> = verdict.next_step(call).map(|step| format!("hint: {step}")).into_iter().collect();
     let outcome = Outcome::new(verdict.exit(), &verdict.lines(), &verdict);
     Ok(if call.form == Form::Text { outcome.with_notes(&notes) } else { outcome })
+}
+
+/// The same failure; one that lacks a key says in text where a key comes from. The envelope has the contract's hint.
+pub fn with_way_out(failure: Failure, form: Form) -> Failure {
+    if form == Form::Text && failure.message == NO_KEY { failure.with_hint(HOW_TO_NAME_A_KEY) } else { failure }
 }
 
 fn check(call: &Call, input: &str) -> Result<Verdict, Failure> {

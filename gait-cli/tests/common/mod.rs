@@ -13,6 +13,14 @@ use tempfile::TempDir;
 pub const PRIVATE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQGKiOPddAnxlf1S2y08ul1yymcJvx2UEhvzdIgBtA9vXA==";
 pub const PUBLIC: &str = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=";
 
+/// A run in which each intent is of another kind: a stub, an error, a missing result.
+pub const MIXED: &str = r#"{"run":{"run_id":"run_m","created_at":"2026-03-01T10:00:00.500+02:00",
+  "env":{"os":"x","gpu":1},"timeline":[{"event":"e","ts":"2026-03-01T10:00:00Z","ref":"i1"},{"event":"f"}]},
+ "intents":[{"intent_id":"i1","tool_name":" My.HTTP.Get ","args_digest":"ABC","args":{"n":1e3,"input_ref":" r1 "}},
+  {"intent_id":"i2","tool_name":"noop"},{"intent_id":"i0","tool_name":"noop"}],
+ "results":[{"intent_id":"i2","status":"ERROR","result_digest":"d"}],
+ "refs":{"receipts":[{"ref_id":"r1"},{"ref_id":"r2"}]}}"#;
+
 /// A folder of its own, with nothing of this machine's environment.
 pub struct Place {
     folder: TempDir,
@@ -34,6 +42,14 @@ impl Place {
     pub fn with_demo() -> Self {
         let place = Self::new();
         assert_eq!(place.gait(&["demo"]).code, 0);
+        place
+    }
+
+    /// A place with that run and one of [`MIXED`] intents.
+    pub fn with_runs() -> Self {
+        let place = Self::with_demo();
+        place.write("m.json", MIXED);
+        assert_eq!(place.line("run record m.json").code, 0);
         place
     }
 
@@ -183,11 +199,25 @@ impl Pack {
 
     /// The zip, members stored and in the order given.
     pub fn bytes(&self) -> Vec<u8> {
+        self.zip(0, <[u8]>::to_vec)
+    }
+
+    /// The zip as `migrate` writes it, but for the compression: sorted members, each one block that is not compressed.
+    pub fn sorted_and_deflated(mut self) -> Vec<u8> {
+        self.members.sort();
+        self.zip(8, |content| {
+            let length = u16::try_from(content.len()).unwrap();
+            [&[1], length.to_le_bytes().as_slice(), &(!length).to_le_bytes(), content].concat()
+        })
+    }
+
+    fn zip(&self, method: u8, packed: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
         let (mut file, mut directory) = (Vec::new(), Vec::new());
         for (name, content) in &self.members {
             let at = u32::try_from(file.len()).unwrap();
-            let common = common_header(name, content);
-            file.extend([b"PK\x03\x04".as_slice(), &common, &0_u16.to_le_bytes(), name.as_bytes(), content].concat());
+            let packed = packed(content);
+            let common = common_header(name, content, method, packed.len());
+            file.extend([b"PK\x03\x04".as_slice(), &common, &0_u16.to_le_bytes(), name.as_bytes(), &packed].concat());
             let attributes = (0o100_644_u32 << 16).to_le_bytes();
             let place = [&[0; 8], attributes.as_slice(), &at.to_le_bytes(), name.as_bytes()].concat();
             directory.extend([b"PK\x01\x02\x14\x03".as_slice(), &common, &place].concat());
@@ -201,11 +231,12 @@ impl Pack {
 }
 
 /// What the local and the central header of a member share: version to length of the name.
-fn common_header(name: &str, content: &[u8]) -> Vec<u8> {
+fn common_header(name: &str, content: &[u8], method: u8, packed: usize) -> Vec<u8> {
     let size = u32::try_from(content.len()).unwrap().to_le_bytes();
+    let packed = u32::try_from(packed).unwrap().to_le_bytes();
     let length = u16::try_from(name.len()).unwrap().to_le_bytes();
     let crc = crc32fast::hash(content).to_le_bytes();
-    [&[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0], crc.as_slice(), &size, &size, &length].concat()
+    [&[20, 0, 0, 0, method, 0, 0, 0, 0x21, 0], crc.as_slice(), &packed, &size, &length].concat()
 }
 
 pub fn listed(name: &str, content: &[u8]) -> Value {
