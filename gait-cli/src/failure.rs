@@ -17,6 +17,8 @@ pub struct Failure {
     pub message: String,
     /// The next step, where there is a better one than that of the exit code.
     pub hint: Option<String>,
+    /// The next step for people alone, where the JSON answer has the hint of the contract.
+    pub advice: Option<String>,
     /// Members of the JSON answer that are given even with an error.
     pub fields: Map<String, Value>,
 }
@@ -24,7 +26,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with the words of its exit code.
     pub fn new(exit: Exit, message: impl Display) -> Self {
-        Failure { exit, category: None, message: message.to_string(), hint: None, fields: Map::new() }
+        Failure { exit, category: None, message: message.to_string(), hint: None, advice: None, fields: Map::new() }
     }
 
     /// Wrong usage, a missing or malformed input: exit 6.
@@ -40,6 +42,11 @@ impl Failure {
     /// The same failure with a next step of its own.
     pub fn with_hint(self, hint: impl Display) -> Self {
         Failure { hint: Some(hint.to_string()), ..self }
+    }
+
+    /// The same failure with a next step that only people are told.
+    pub fn with_advice(self, advice: impl Display) -> Self {
+        Failure { advice: Some(advice.to_string()), ..self }
     }
 
     /// The same failure, with what was being done in front.

@@ -71,7 +71,7 @@ pub fn answer(form: Form, label: &str, correlation_id: &str, result: Result<Outc
         (Ok(outcome), Form::Json) => json_line(outcome.fields, correlation_id, outcome.status),
         (Err(failure), Form::Text) => Printed {
             stdout: format!("{label} error: {}\n", failure.message),
-            stderr: failure.hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default(),
+            stderr: failure.hint.or(failure.advice).map(|hint| format!("hint: {hint}\n")).unwrap_or_default(),
             status: failure.exit.into(),
         },
         (Err(failure), Form::Json) => {

@@ -1,6 +1,6 @@
 //! `gait guard verify`: is an evidence pack what it says it is, and who says so?
 
-use super::verify::{Demand, PROFILE, REQUIRE_SIGNATURE, with_way_out};
+use super::verify::{Demand, PROFILE, REQUIRE_SIGNATURE};
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -68,7 +68,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         (None, [path]) => path,
         _ => return Err(Failure::invalid("expected <evidence_pack.zip>")),
     };
-    let verdict = verify(path, &Demand::from_flags(&call.args).map_err(|failure| with_way_out(failure, call.form))?)?;
+    let verdict = verify(path, &Demand::from_flags(&call.args)?)?;
     let line = format!("guard verify {}: {path}", if verdict.ok { "ok" } else { "failed" });
     let exit = if verdict.ok { Exit::Ok } else { Exit::VerificationFailed };
     Ok(Outcome::new(exit, &[line], &verdict))

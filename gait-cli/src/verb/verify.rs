@@ -245,23 +245,12 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let [input] = words.as_slice() else {
         return Err(Failure::invalid("expected run_id or path"));
     };
-    let verdict = check(call, input).map_err(|failure| with_way_out(failure, call.form))?;
+    let demand = Demand::from_flags(&call.args)?;
+    let verdict = verify(&locate::runpack(input)?, &demand)?;
     let notes: Vec<String> = verdict.next_step(call).map(|step| format!("hint: {step}")).into_iter().collect();
     let outcome = Outcome::new(verdict.exit(), &verdict.lines(), &verdict);
     Ok(if call.form == Form::Text { outcome.with_notes(&notes) } else { outcome })
 }
-
-/// The same failure; one that lacks a key says in text where a key comes from. The envelope has the contract's hint.
-pub fn with_way_out(failure: Failure, form: Form) -> Failure {
-    if form == Form::Text && failure.message == NO_KEY { failure.with_hint(HOW_TO_NAME_A_KEY) } else { failure }
-}
-
-fn check(call: &Call, input: &str) -> Result<Verdict, Failure> {
-    let demand = Demand::from_flags(&call.args)?;
-    verify(&locate::runpack(input)?, &demand)
-}
-
-const NO_KEY: &str = "strict verify profile requires --public-key/--public-key-env or private key source";
 
 const HOW_TO_NAME_A_KEY: &str = "name the key of who signed it: --public-key <file> as `gait keys export-public` writes it, \
                                  or the --private-key that signed it; what the key of `gait keys init` signed needs no flag";
@@ -280,7 +269,8 @@ fn plain_key<'a>(signatures: &[Signature], demand: &'a Demand) -> Result<Option<
 }
 
 fn no_key() -> Failure {
-    Failure::invalid(NO_KEY)
+    Failure::invalid("strict verify profile requires --public-key/--public-key-env or private key source")
+        .with_advice(HOW_TO_NAME_A_KEY)
 }
 
 /// Checks the runpack at `path`.

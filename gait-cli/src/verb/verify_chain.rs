@@ -1,7 +1,7 @@
 //! `gait verify chain`: a runpack, a trace and an evidence pack, one verdict.
 
 use super::guard_verify::{PackVerdict, verify as verify_pack};
-use super::verify::{Demand, PROFILE, REQUIRE_SIGNATURE, Verdict, verify, with_way_out};
+use super::verify::{Demand, PROFILE, REQUIRE_SIGNATURE, Verdict, verify};
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -59,10 +59,6 @@ struct TraceVerdict {
 }
 
 fn run(call: &Call) -> Result<Outcome, Failure> {
-    check(call).map_err(|failure| with_way_out(failure, call.form))
-}
-
-fn check(call: &Call) -> Result<Outcome, Failure> {
     // `run` is always there, also before the runpack was looked at.
     let unchecked = |failure: Failure| failure.with_field("run", json!({"ok": false}));
     if !call.args.positionals.is_empty() {
