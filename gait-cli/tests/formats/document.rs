@@ -129,10 +129,10 @@ pub fn answer(place: &str, words: &[&str], line: &str) -> Option<Document> {
         _ if value.get("error").is_some() && value.get("bundle").is_none() => "cli/error".to_owned(),
         ["run", "replay"] if given("--policy") => "cli/run_replay_policy".to_owned(),
         ["policy", "test"] => "policytest/policy_test_result".to_owned(),
-        ["doctor", "adoption"] => return None,
+        ["doctor", "adoption"] => "cli/doctor_adoption".to_owned(),
         ["doctor", ..] => "doctor/result".to_owned(),
         ["verify", "chain"] => "cli/verify_chain".to_owned(),
-        [one @ ("demo" | "verify" | "exec" | "migrate"), ..] => format!("cli/{one}"),
+        [one @ ("demo" | "verify" | "exec" | "migrate" | "completions" | "man"), ..] => format!("cli/{one}"),
         [group, verb] => format!("cli/{group}_{}", verb.replace('-', "_")),
         _ => return None,
     };

@@ -52,6 +52,9 @@ fn runpacks_and_the_answers_about_them() {
     place.ends(0, &["keys", "show"]);
     place.ends(0, &["keys", "export-public"]);
     place.ends(0, &["keys", "export-public", "--out", "key.pub"]);
+    place.ends(0, &["demo", "--private-key", &key]);
+    let digests = place.ends(2, &["verify", "run_full", "--require-digests"]);
+    assert_eq!(digests["digest_mismatches"].as_array().map(Vec::len), Some(2), "{digests}");
     for (code, wrong) in [
         (6, &["verify", "nowhere"][..]),
         (6, &["verify", "run_demo", "--no-such-flag"]),
@@ -295,7 +298,19 @@ fn policies_and_the_machine() {
     place.ends(6, &["policy", "test", &policy, "nowhere.json"]);
     let (code, _) = place.gait(&["doctor"]);
     assert!(matches!(code, 0 | 7));
-    place.check(&["policytest/policy_test_result", "doctor/result", "cli/error"]);
+    place.ends(0, &["doctor", "adoption", "--from", "logs/adoption.jsonl"]);
+    place.ends(0, &["completions", "zsh"]);
+    place.ends(0, &["man", "verify"]);
+    place.ends(0, &["man", "--markdown"]);
+    place.ends(0, &["man", "--out-dir", "man1"]);
+    place.check(&[
+        "policytest/policy_test_result",
+        "doctor/result",
+        "cli/doctor_adoption",
+        "cli/completions",
+        "cli/man",
+        "cli/error",
+    ]);
 }
 
 #[test]
