@@ -68,7 +68,7 @@ fn list_page(
     let mut page = title(command);
     man.render_name_section(&mut page)?;
     let mut rest = Roff::new();
-    rest.control("SH", ["SYNOPSIS"]).text([bold(shown_name(command)), roman(" <command> [<args>]")]);
+    rest.control("SH", ["SYNOPSIS"]).text([bold(shown_name(command).replace('-', " ")), roman(" <command> [<args>]")]);
     rest.control("SH", ["COMMANDS"]);
     for (name, explain) in listed {
         rest.control("TP", []).text([bold(format!("gait-{name}(1)"))]).text([roman(explain)]);

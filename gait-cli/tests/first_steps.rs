@@ -53,6 +53,11 @@ fn what_is_printed_leads_from_a_key_to_a_strict_verification_elsewhere() {
     let wrong = place.line("verify run_x --profile strict --public-key wrong.pub");
     assert!(wrong.code == 2 && wrong.stderr.contains("--public-key"), "{}", wrong.whole());
     place.write("k e y", PRIVATE);
-    let odd = place.gait(&["demo", "--private-key", "k e y"]);
-    assert_eq!(shell(&quoted(&odd.stdout, "\nverify_with=")).code, 0, "{}", odd.whole());
+    for words in [
+        &["demo", "--private-key", "k e y"][..],
+        &["run", "record", "in.json", "--private-key", "k e y", "--out-dir", "it's here"],
+    ] {
+        let odd = place.gait(words);
+        assert_eq!(shell(&quoted(&odd.stdout, "\nverify_with=")).code, 0, "{}", odd.whole());
+    }
 }

@@ -101,7 +101,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
 /// Adds to an answer who signed `bundle`, and what verifies it.
 pub fn signed_by(args: &Args, key: Option<&PrivateKey>, bundle: &str, lines: &mut Vec<String>, members: &mut Value) {
     let (Some(key), Some(flags)) = (key, keys::strict_flags(args)) else { return };
-    let (key_id, verify) = (key.public().id().to_string(), format!("gait verify {bundle} {flags}"));
+    let (key_id, verify) = (key.public().id().to_string(), format!("gait verify {} {flags}", keys::shell_word(bundle)));
     lines.extend([format!("signed_by={key_id}"), format!("verify_with={verify}")]);
     members["key_id"] = key_id.into();
     members["verify_with"] = verify.into();
