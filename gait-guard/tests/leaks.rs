@@ -21,6 +21,14 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
+/// Threads of the pools end when their run does, not before it returns; each holds the listener until then.
+fn settle(most: usize) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while threads() > most && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn no_descriptor_and_no_thread_is_left() {
     let run = |which: usize| {
@@ -35,16 +43,14 @@ fn no_descriptor_and_no_thread_is_left() {
         };
         assert!(run.signal.is_none(), "{run:?}");
     };
+    let alone = threads();
     run(1);
+    settle(alone);
     let (descriptors, before) = (open_descriptors(), threads());
     for which in [0, 1, 2, 3, 3] {
         run(which);
     }
+    settle(before);
     assert_eq!(open_descriptors(), descriptors);
-    // Threads of the pools end when their run does, not before it returns.
-    let patience = Instant::now() + Duration::from_secs(10);
-    while threads() > before && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(20));
-    }
     assert!(threads() <= before, "{} threads, {before} before", threads());
 }

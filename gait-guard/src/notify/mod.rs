@@ -1,9 +1,9 @@
 //! The notify engine: a seccomp user-notification supervisor that decides everything and does, on
 //! behalf of the agent, whatever depends on memory that the agent could still change.
 //!
-//! One thread receives, decodes, judges and answers ([`Supervisor::run`]). Because that thread also
-//! performs every mutation itself, no process of the agent can rename or link anything while a path
-//! is being judged. Calls that block are parked on threads of their own; execs are handed to a
+//! One thread at a time decodes, judges and answers ([`Supervisor::run`]). Because it also performs
+//! every mutation itself, no process of the agent can rename or link anything while a path is being
+//! judged. While it acts, a second thread receives what comes meanwhile. Calls that block are parked on threads of their own; execs are handed to a
 //! tracer thread that checks again at the ptrace exec-stop.
 
 mod agent;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -53,7 +54,11 @@ impl Supervisor {
         // Older kernels lack it: only slower.
         let _ = self.desk.listener.wake_synchronously();
         let served = self.desk.serve(Role::First);
-        self.desk.close();
+        let second = self.desk.close();
+        if let (Ok(()), Some(second)) = (&served, second) {
+            // Nobody is left for it either. After an error it may wait for a call until the caller has ended the tree.
+            let _ = second.join();
+        }
         served
     }
 }
@@ -84,8 +89,8 @@ struct Calls {
     last: i32,
     /// For how many more calls two threads receive.
     company: u32,
-    /// Whether the second thread was started.
-    has_second: bool,
+    /// The second thread, once it was wanted.
+    second: Option<JoinHandle<()>>,
     is_over: bool,
 }
 
@@ -150,8 +155,9 @@ impl Desk {
                 self.wanted.notify_one();
             }
             calls.company = COMPANY;
-            if role == Role::First && !calls.has_second {
-                calls.has_second = self.start_second();
+            if role == Role::First && calls.second.is_none() {
+                // Without it calls are only received later.
+                calls.second = self.start_second().ok();
             }
         }
         if calls.is_acting {
@@ -164,7 +170,7 @@ impl Desk {
 
     /// Started by the first thread once that is prepared, so that it has the same credentials, and the same root, working
     /// directory and umask: whichever acts finds them as the other left them.
-    fn start_second(self: &Arc<Self>) -> bool {
+    fn start_second(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
         let desk = Arc::clone(self);
         let second = move || {
             let abort = AbortOnPanic;
@@ -173,8 +179,7 @@ impl Desk {
             let _ = desk.serve(Role::Second);
             std::mem::forget(abort);
         };
-        // Without it calls are only received later.
-        std::thread::Builder::new().name("gait-notify-2".into()).spawn(second).is_ok()
+        std::thread::Builder::new().name("gait-notify-2".into()).spawn(second)
     }
 
     /// Waits until two threads are to receive; false once all is over.
@@ -186,9 +191,12 @@ impl Desk {
         !calls.is_over
     }
 
-    fn close(&self) {
-        self.calls().is_over = true;
+    /// Ends the second thread when it comes to it, and gives it.
+    fn close(&self) -> Option<JoinHandle<()>> {
+        let mut calls = self.calls();
+        calls.is_over = true;
         self.wanted.notify_all();
+        calls.second.take()
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {

@@ -161,10 +161,7 @@ impl Shared {
         loop {
             match self.wait() {
                 Ok(Waited::Stop(Stop::Exec { pid })) => return self.inspect(job, pid),
-                Ok(Waited::Stop(Stop::Interrupted { tid })) => {
-                    let _ = ptrace::detach(tid);
-                    return Worker::Free;
-                }
+                Ok(Waited::Stop(Stop::Interrupted { tid })) => return self.release(tid),
                 Ok(Waited::Stop(Stop::Signal { tid, signal })) => {
                     let _ = ptrace::resume(tid, signal);
                 }
@@ -179,10 +176,7 @@ impl Shared {
     fn let_go(&self) -> Worker {
         loop {
             match self.wait() {
-                Ok(Waited::Stop(Stop::Exec { pid: tid } | Stop::Interrupted { tid })) => {
-                    let _ = ptrace::detach(tid);
-                    return Worker::Free;
-                }
+                Ok(Waited::Stop(Stop::Exec { pid: tid } | Stop::Interrupted { tid })) => return self.release(tid),
                 Ok(Waited::Stop(Stop::Signal { tid, signal })) => {
                     let _ = ptrace::resume(tid, signal);
                 }
@@ -201,15 +195,18 @@ impl Shared {
 
     fn inspect(&self, job: &Job, pid: i32) -> Worker {
         match job.image.inspect(&*self.judge, pid) {
-            Verdict::Runs => {
-                // An error: it was killed while it was looked at.
-                if ptrace::detach(pid).is_ok() { Worker::Free } else { self.bury(pid) }
-            }
+            Verdict::Runs => self.release(pid),
             Verdict::Dies => {
                 let _ = ptrace::kill(pid);
                 self.bury(pid)
             }
         }
+    }
+
+    /// Lets a stopped thread go. One that was killed meanwhile can't be: until this thread has taken note of its death, an
+    /// exec of another thread of its process would wait for ever.
+    fn release(&self, tid: i32) -> Worker {
+        if ptrace::detach(tid).is_ok() { Worker::Free } else { self.bury(tid) }
     }
 
     /// Waits until a killed process is dead. Without that, its death would be taken for that of the
