@@ -9,6 +9,7 @@ mod failure;
 mod flags;
 mod guarded;
 mod help;
+mod inspect;
 mod keys;
 mod local_key;
 mod locate;

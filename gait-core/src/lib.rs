@@ -10,6 +10,7 @@ pub mod digest;
 pub mod evidence;
 pub mod file;
 pub mod guarded;
+pub mod inspect;
 pub mod intent;
 pub mod journal;
 pub mod json;

@@ -1,6 +1,9 @@
-//! The string helpers that normalisation is written in (control 2.3).
+//! The string helpers that normalisation is written in (control 2.3), and text that is safe to show.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::name::escaped_byte;
 
 /// Lower case code point by code point, as existing implementations have it: `U+0130` becomes `i`, and
 /// a final sigma is a sigma like any other. Digests depend on it, so `str::to_lowercase` won't do.
@@ -46,9 +49,52 @@ fn sorted(list: impl Iterator<Item = String>) -> Vec<String> {
     kept
 }
 
+/// Whether `character` acts on a display instead of being seen: controls, marks that turn the direction of text, what
+/// takes no room, separators of lines and paragraphs.
+///
+/// Beyond `char::is_control`: the code points that Unicode's `Default_Ignorable_Code_Point` and `Bidi_Control` list,
+/// but variation selectors, which only choose between two forms of the character before them.
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+                | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+/// Text that can't play tricks on who reads it: controls, and bytes that were none of Unicode's
+/// ([`crate::name`]), as `\xNN` (contract guarded-run 2.1), what else is hidden as `\u{..}`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|character| is_hidden(character) || escaped_byte(character).is_some()) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        // Writing to a string can't fail.
+        let _ = match escaped_byte(character) {
+            Some(byte) => write!(shown, "\\x{byte:02X}"),
+            None if character.is_control() => write!(shown, "\\x{:02X}", u32::from(character)),
+            None if is_hidden(character) => write!(shown, "\\u{{{:x}}}", u32::from(character)),
+            None => shown.write_char(character),
+        };
+    }
+    Cow::Owned(shown)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_can_not_play_tricks_on_who_reads_it() {
+        assert_eq!(printable("a\x1b[2Jb\nc\u{9b}1m"), "a\\x1B[2Jb\\x0Ac\\x9B1m");
+        assert_eq!(printable("caf\u{10fee9}.txt"), "caf\\xE9.txt");
+        assert_eq!(printable("x\u{202e}y\u{200b}\u{2028}\u{e0041}"), "x\\u{202e}y\\u{200b}\\u{2028}\\u{e0041}");
+        assert_eq!(printable("/home/\u{fc} \u{65e5}"), "/home/\u{fc} \u{65e5}");
+    }
 
     #[test]
     fn lower_case_is_simple_not_full() {

@@ -23,6 +23,7 @@ mod regress_bootstrap;
 mod regress_init;
 mod regress_run;
 mod run_diff;
+mod run_inspect;
 mod run_receipt;
 mod run_record;
 mod run_reduce;
@@ -35,7 +36,7 @@ mod trace_verify;
 mod verify;
 mod verify_chain;
 
-pub use verify::{Completeness, Demand};
+pub use verify::{Completeness, Demand, Verdict};
 
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, Order};
@@ -56,6 +57,7 @@ static VERBS: &[&Verb] = &[
     &run_receipt::VERB,
     &run_reduce::VERB,
     &run_seal::VERB,
+    &run_inspect::VERB,
     &migrate::VERB,
     &regress_init::VERB,
     &regress_run::VERB,

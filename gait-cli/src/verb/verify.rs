@@ -10,10 +10,13 @@ use gait_core::runpack::consistency::{DigestMismatch, contradictions, wrong_dige
 use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::runpack::open::open_file;
+use gait_core::runpack::record::Manifest;
 use gait_core::runpack::verify::{HashMismatch, SignatureNeed, VerifyError, integrity};
 use gait_core::signature::{PublicKey, Signature};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 pub static VERB: Verb = Verb {
@@ -278,6 +281,17 @@ fn no_key() -> Failure {
 /// # Errors
 /// It can't be checked at all: exit 6.
 pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
+    Ok(verify_and_open(path, demand)?.0)
+}
+
+/// Checks the runpack at `path`, and gives the very file that was checked, with its manifest.
+///
+/// # Errors
+/// It can't be checked at all: exit 6.
+pub fn verify_and_open(
+    path: &Path,
+    demand: &Demand,
+) -> Result<(Verdict, Container<BufReader<File>>, Manifest), Failure> {
     let source = open_file(path).map_err(|error| Failure::invalid(format!("open zip: {error}")))?;
     let mut container = Container::open(source).map_err(|error| Failure::invalid(VerifyError::from(error)))?;
     let found = integrity(&mut container).map_err(Failure::invalid)?;
@@ -298,16 +312,18 @@ pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
         Digests::Taken => Vec::new(),
         Digests::Computed => wrong_digests(&mut container).map_err(Failure::invalid)?,
     };
-    Ok(Verdict {
-        ok: found.holds()
+    let holds = found.holds();
+    let manifest = found.manifest;
+    let verdict = Verdict {
+        ok: holds
             && manifest_errors.is_empty()
             && digest_mismatches.is_empty()
             && guarded.ok
             && demand.need.is_met_by(signatures.status),
         path: path.display().to_string(),
-        files_checked: found.manifest.files.len(),
-        run_id: found.manifest.run_id,
-        manifest_digest: found.manifest.manifest_digest,
+        files_checked: manifest.files.len(),
+        run_id: manifest.run_id.clone(),
+        manifest_digest: manifest.manifest_digest.clone(),
         missing_files: found.missing_files,
         hash_mismatches: found.hash_mismatches,
         undeclared_files: found.undeclared_files,
@@ -319,5 +335,6 @@ pub fn verify(path: &Path, demand: &Demand) -> Result<Verdict, Failure> {
         signatures_valid: signatures.valid,
         more: guarded.members,
         more_lines: guarded.lines,
-    })
+    };
+    Ok((verdict, container, manifest))
 }

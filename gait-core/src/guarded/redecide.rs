@@ -101,7 +101,14 @@ fn differs(recorded: &Decided, now: &Decision, compare: Compare) -> bool {
 /// # Errors
 /// It is none: the journal was not checked.
 pub fn read_intent(entry: &LedgerIntent) -> Result<Intent, String> {
-    let value: Value = serde_json::from_slice(&entry.canonical).map_err(|e| e.to_string())?;
-    let request = IntentRequest::from_record(&entry.tool_name, value).map_err(|e| e.to_string())?;
+    intent_of(&entry.tool_name, serde_json::from_slice(&entry.canonical).map_err(|e| e.to_string())?)
+}
+
+/// The intent of a `define` line, from its tool and its canonical form.
+///
+/// # Errors
+/// It is none: the journal was not checked.
+pub fn intent_of(tool_name: &str, value: Value) -> Result<Intent, String> {
+    let request = IntentRequest::from_record(tool_name, value).map_err(|e| e.to_string())?;
     request.normalize().map_err(|e| e.to_string())
 }

@@ -21,6 +21,7 @@ pub use error::PolicyError;
 pub use evaluate::{Decision, evaluate, evaluate_request};
 pub use expand::Variables;
 pub use model::{Dataflow, Endpoint, FailClosed, Match, Policy, Position, RateLimit, RequiredField, Rule, Verdict};
+pub(crate) use write::quoted;
 
 /// Schema of a policy file.
 pub const SCHEMA_ID: &str = "gait.gate.policy";

@@ -164,7 +164,7 @@ impl Writer {
 }
 
 /// `text` as a double-quoted YAML scalar on one line; all that is not plainly printable is escaped.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for character in text.chars() {

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::render::error_fields;
 use gait_core::runpack::footer::ticket_footer;
 use gait_core::runpack::manifest::SignatureStatus;
+use gait_core::text::printable;
 use gait_guard::exec::{ExecError, PlanError, Ran};
 use gait_guard::launch::Status as AgentStatus;
 use gait_guard::session::{Finished, Stop};
@@ -242,7 +243,8 @@ impl Report {
                 let reasons: Vec<&str> =
                     block["reason_codes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
                 let why = if block["rule"].is_string() { rule } else { reasons.join(", ") };
-                let shown = printable(&text(block, "value"));
+                let value = text(block, "value");
+                let shown = printable(&value);
                 format!(
                     "blocked: {} {} {shown} ({why}) x{}",
                     text(block, "tool_name"),
@@ -317,21 +319,6 @@ fn stop_words(stop: Stop) -> &'static str {
     }
 }
 
-/// Text that can't play tricks on a terminal: controls, and bytes that were none of Unicode's, as `\xNN`; marks that turn the direction as `\u{..}`.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        let code = u32::from(c);
-        let _ = match code {
-            0x10_fe00..=0x10_feff => write!(shown, "\\x{:02X}", code - 0x10_fe00),
-            _ if c.is_control() => write!(shown, "\\x{code:02X}"),
-            0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2069 | 0xfeff => write!(shown, "\\u{{{code:x}}}"),
-            _ => shown.write_char(c),
-        };
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,13 +334,5 @@ mod tests {
             "hint": "retry after checking local environment and logs", "bundle": "x.zip", "status": 1,
         });
         assert_eq!(Value::Object(fields), envelope);
-    }
-
-    #[test]
-    fn a_name_can_not_play_tricks_on_a_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\nc"), "a\\x1B[2Jb\\x0Ac");
-        assert_eq!(printable("caf\u{10fee9}.txt"), "caf\\xE9.txt");
-        assert_eq!(printable("x\u{202e}y"), "x\\u{202e}y");
-        assert_eq!(printable("/home/ü"), "/home/ü");
     }
 }
