@@ -99,19 +99,8 @@ fn chips(shown: &Shown<'_>) -> Vec<(&'static str, String)> {
         }
         Content::Plain(_) => chips.push(("warn", "not guarded: no journal".to_owned())),
     }
-    let vouched = matches!(
-        shown
-            .verdict
-            .more
-            .get("trust")
-            .and_then(|trust| trust.as_str())
-            .or(Some(shown.verdict.signature_status.word())),
-        Some("pinned" | "local" | "verified")
-    );
-    chips.push((
-        if vouched { "ok" } else { "warn" },
-        words::trust(shown).split(':').next().unwrap_or_default().to_owned(),
-    ));
+    let (vouched, words) = words::vouched(shown);
+    chips.push((if vouched { "ok" } else { "warn" }, words));
     chips
 }
 
@@ -133,8 +122,10 @@ fn option(value: &str, name: &str) -> String {
     format!("<option value=\"{}\">{}</option>", text(value), text(name))
 }
 
-/// The form of the filter, which only the script shows: verdicts as buttons, then classes and processes.
-fn filter(verdicts: &[(String, String)], class_name: &str, classes: &str, processes: Option<&str>) -> String {
+/// The form of the filter, which only the script shows: verdicts as buttons, then classes and processes. `names` are
+/// what verdict and class are called.
+fn filter(names: [&str; 2], verdicts: &[(String, String)], classes: &str, processes: Option<&str>) -> String {
+    let [verdict_name, class_name] = names;
     let pick = |(value, name): &(String, String)| {
         let checked = if value.is_empty() { " checked" } else { "" };
         format!(
@@ -148,10 +139,10 @@ fn filter(verdicts: &[(String, String)], class_name: &str, classes: &str, proces
     });
     format!(
         "<form id=\"filter\" hidden>\n\
-         <label class=\"field text\">text<input type=\"search\" name=\"text\" placeholder=\"path, rule, reason, program ...\" \
+         <label class=\"field text\">text<input type=\"search\" name=\"text\" placeholder=\"any words of a row\" \
          autocomplete=\"off\" spellcheck=\"false\"></label>\n\
          <label class=\"field\">{class_name}<select name=\"cls\"><option value=\"\">all</option>{classes}</select></label>\n{}\
-         <fieldset><legend>verdict</legend>{}</fieldset>\n<button type=\"reset\">Clear</button>\n</form>\n\
+         <fieldset><legend>{verdict_name}</legend>{}</fieldset>\n<button type=\"reset\">Clear</button>\n</form>\n\
          <p id=\"count\" role=\"status\"></p>\n",
         processes.unwrap_or_default(),
         verdicts.iter().map(pick).collect::<String>(),

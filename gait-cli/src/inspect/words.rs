@@ -137,6 +137,17 @@ pub fn trust(shown: &Shown<'_>) -> String {
     }
 }
 
+/// The same in a word or two, and whether somebody vouches for it.
+pub fn vouched(shown: &Shown<'_>) -> (bool, String) {
+    match shown.verdict.more.get("trust").and_then(|trust| trust.as_str()) {
+        Some(trust) => (matches!(trust, "pinned" | "local"), trust.to_owned()),
+        None => {
+            let status = shown.verdict.signature_status.word();
+            (status == "verified", format!("signature {status}"))
+        }
+    }
+}
+
 /// The facts of the head of the page: a label and words.
 pub fn facts(shown: &Shown<'_>) -> Vec<(&'static str, String)> {
     let mut facts = vec![("verified", trust(shown)), ("started", shown.run.started_at.clone())];

@@ -3,9 +3,11 @@
 //! They drive the real `gait` binary on the real kernel, beside the same program without a guard. A test passes,
 //! fails, or is skipped with the syscall and errno that says why ([`suite`]); what this kernel must have is promised
 //! in `GAIT_KERNEL` ([`need`]). A [`denial::Denial`] is an attack with its control; a [`scene::Scene`] is the folder that it
-//! happens in; a [`pack::Pack`] is what was recorded, read without any code of the product.
+//! happens in; a [`pack::Pack`] is what was recorded, read without any code of the product; a
+//! [`browser::Browser`] looks at pages as people do.
 #![forbid(unsafe_code)]
 
+pub mod browser;
 pub mod denial;
 pub mod need;
 pub mod pack;

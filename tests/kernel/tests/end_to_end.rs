@@ -1,5 +1,5 @@
 //! The product as people meet it: the example of the README, two runs compared, a guard that is killed, bad input,
-//! an ordinary user, a container.
+//! an ordinary user, a container, the page of a run in a browser.
 
 #[path = "end_to_end/bad_input.rs"]
 mod bad_input;
@@ -7,6 +7,8 @@ mod bad_input;
 mod death;
 #[path = "end_to_end/identity.rs"]
 mod identity;
+#[path = "end_to_end/inspect.rs"]
+mod inspect;
 #[path = "end_to_end/path_of_a_syscall.rs"]
 mod path_of_a_syscall;
 #[path = "end_to_end/readme.rs"]
@@ -21,6 +23,7 @@ fn main() -> std::process::ExitCode {
         bad_input::tests(),
         death::tests(),
         identity::tests(),
+        inspect::tests(),
         volume::tests(),
     ];
     kernel_suite::suite::main(groups.into_iter().flatten().collect())

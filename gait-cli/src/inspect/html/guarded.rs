@@ -208,7 +208,7 @@ fn classes(run: &Guarded) -> String {
     let heads: String = used.iter().map(|verdict| format!("<th class=\"num\">{verdict}</th>")).collect();
     let _ = writeln!(
         out,
-        "<table><thead><tr><th>tool</th><th>endpoint class</th><th class=\"num\">distinct</th>{heads}</tr></thead><tbody>"
+        "<div class=\"wide\"><table><thead><tr><th>tool</th><th>endpoint class</th><th class=\"num\">distinct</th>{heads}</tr></thead><tbody>"
     );
     for class in &run.classes {
         let cells: String = used
@@ -220,14 +220,14 @@ fn classes(run: &Guarded) -> String {
             .collect();
         let _ = writeln!(
             out,
-            "<tr><td class=\"name\"><a href=\"#actions\" data-pick=\"cls\" data-value=\"{0}\">{0}</a></td>\
+            "<tr><td class=\"name tool\"><a href=\"#actions\" data-pick=\"cls\" data-value=\"{0}\">{0}</a></td>\
              <td class=\"name\">{1}</td><td class=\"num\">{2}</td>{cells}</tr>",
             text(&class.tool_name),
             text(&class.endpoint_class),
             class.distinct
         );
     }
-    out.push_str("</tbody></table></section>\n");
+    out.push_str("</tbody></table></div></section>\n");
     out
 }
 
@@ -315,7 +315,7 @@ fn actions(shown: &Shown<'_>, run: &Guarded) -> String {
         .iter()
         .map(|one| option(&one.proc.to_string(), &format!("[{}] {} (pid {})", one.proc, words::program(one), one.pid)))
         .collect();
-    out.push_str(&filter(&choices(&rows), "class", &tools, Some(&names)));
+    out.push_str(&filter(["verdict", "class"], &choices(&rows), &tools, Some(&names)));
     out.push_str(
         "<table id=\"rows\" class=\"stack\"><thead><tr><th>verdict</th><th>action</th><th>target</th><th>rule and reasons</th>\
          <th>processes</th><th class=\"num\">times</th><th class=\"num\">first</th></tr></thead><tbody>\n",

@@ -119,7 +119,7 @@ fn calls(run: &Plain) -> String {
         std::iter::once((String::new(), format!("all {}", run.rows.len()))).chain(buttons).collect();
     let names: BTreeSet<&str> = run.rows.iter().map(|row| row.tool_name.as_str()).collect();
     let names: String = names.iter().map(|name| option(name, name)).collect();
-    out.push_str(&filter(&choices, "tool", &names, None));
+    out.push_str(&filter(["status", "tool"], &choices, &names, None));
     out.push_str(
         "<table id=\"rows\" class=\"stack\"><thead><tr><th>status</th><th>tool</th><th>arguments</th><th>result</th>\
          <th>intent</th></tr></thead><tbody>\n",
