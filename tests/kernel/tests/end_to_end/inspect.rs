@@ -97,7 +97,7 @@ fn filter() -> anyhow::Result<()> {
     let proc = browser.ask("document.querySelector('#filter select[name=proc]').value")?;
     let own: BTreeSet<u64> = pack
         .lines("decision")
-        .filter(|line| line["proc"].to_string() == proc.as_str().unwrap_or_default())
+        .filter(|line| line["proc"].as_u64() == proc.as_str().and_then(|number| number.parse().ok()))
         .filter_map(|line| line["def"].as_u64())
         .collect();
     ensure!(!own.is_empty() && rows(&mut browser)?.len() == own.len(), "{proc}: {own:?} {:?}", rows(&mut browser)?);
