@@ -143,6 +143,10 @@ fn a_run_without_a_journal_says_so_and_shows_what_is_there() {
     }
     assert!(place.html("run_h").contains("not guarded: no journal"));
     assert_eq!(place.json("run_h")["plain"]["missing"], 1);
+    let (code, text) = place.inspect("run_h", &["--html", "both.html", "--json"]);
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &answer["html"], &answer["plain"]["intents"]), (0, &json!("./both.html"), &json!(2)));
+    assert!(place.path("both.html").is_file());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gait_core::canonical::digest_of;
 use gait_core::digest::Sha256Hex;
 use gait_core::guarded::verify::check;
-use gait_core::guarded::{PackSource, Receipt, write_guarded_pack};
+use gait_core::guarded::{PackSource, Presigned, Receipt, write_guarded_pack};
 use gait_core::inspect::action::{ALLOWED_LIMIT, DENIED_LIMIT};
 use gait_core::inspect::guarded::{Ending, Guarded};
 use gait_core::inspect::remedy::Addition;
@@ -130,8 +130,15 @@ fn pack(receipt: &Receipt, journal: &[u8]) -> Vec<u8> {
     checker.segment(&mut &*journal).unwrap();
     let (ledger, chain) = checker.finish().unwrap();
     let policy_yaml = POLICY.as_bytes();
-    let source =
-        PackSource { ledger: &ledger, chain: &chain, segments: &segments, initial: receipt, policy_yaml, key: &key() };
+    let source = PackSource {
+        ledger: &ledger,
+        chain: &chain,
+        segments: &segments,
+        initial: receipt,
+        policy_yaml,
+        key: &key(),
+        presigned: &Presigned::default(),
+    };
     let mut pack = Vec::new();
     write_guarded_pack(&mut pack, &source).unwrap();
     pack

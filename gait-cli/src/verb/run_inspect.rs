@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, VERIFY_KEYS};
 use crate::inspect::{Shown, html, terminal};
-use crate::render::Outcome;
+use crate::render::{Form, Outcome};
 use crate::{locate, pack};
 use gait_core::inspect::inspect;
 use serde_json::{Map, Value};
@@ -63,22 +63,27 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     }
     let inspection = inspect(&mut container, &manifest).map_err(Failure::invalid)?;
     let shown = Shown::new(&inspection, &verdict);
+    let page = target.as_deref().map(|target| write_page(target, &shown)).transpose()?;
+    // A large model is put into the one form that is asked for.
+    if call.form == Form::Text {
+        let lines = match page {
+            None => terminal::page(&shown),
+            Some(name) => terminal::header(&shown).into_iter().chain([format!("page: {name}")]).collect(),
+        };
+        return Ok(Outcome::new(Exit::Ok, &lines.iter().map(escaped).collect::<Vec<_>>(), &Map::new()));
+    }
     let mut answer = members(&inspection)?;
     answer.insert("ok".into(), true.into());
     answer.insert("path".into(), verdict.path.clone().into());
     answer.insert("verify".into(), verified.into());
-    let lines = match &target {
-        None => terminal::page(&shown),
-        Some(target) => {
-            pack::write_file(target, html::page(&shown).as_bytes())?;
-            let name = pack::shown(target);
-            answer.insert("html".into(), name.clone().into());
-            let mut lines = terminal::header(&shown);
-            lines.push(format!("page: {name}"));
-            lines
-        }
-    };
-    Ok(Outcome::new(Exit::Ok, &lines.iter().map(escaped).collect::<Vec<_>>(), &answer))
+    answer.extend(page.map(|name| ("html".to_owned(), name.into())));
+    Ok(Outcome::new(Exit::Ok, &[], &answer))
+}
+
+/// Writes the page and gives its name.
+fn write_page(target: &Path, shown: &Shown<'_>) -> Result<String, Failure> {
+    pack::write_file(target, html::page(shown).as_bytes())?;
+    Ok(pack::shown(target))
 }
 
 /// What a run, a path or a policy named is not to act on the terminal.
