@@ -1,7 +1,7 @@
 //! `gait run inspect <run_id|path>`: what a run did, for people, on a page in the terminal or in a browser.
 
 use super::verify::verify_and_open;
-use super::{Call, Demand, Help, Verb};
+use super::{Call, Demand, Help, Verb, Verdict};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, VERIFY_KEYS};
@@ -9,7 +9,7 @@ use crate::inspect::{Shown, html, terminal};
 use crate::render::{Form, Outcome};
 use crate::{locate, pack};
 use gait_core::inspect::inspect;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 pub static VERB: Verb = Verb {
@@ -49,17 +49,13 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         return Err(Failure::invalid("--html names the runpack itself"));
     }
     let (verdict, mut container, manifest) = verify_and_open(&path, &demand)?;
-    let verified = members(&verdict)?;
+    let verified = said_of(&verdict);
     if !verdict.ok {
         let mut lines = vec!["run inspect: the runpack does not verify, so nothing of it is shown".to_owned()];
         lines.extend(verdict.lines());
-        let answer = Map::from_iter([
-            ("ok".to_owned(), false.into()),
-            ("run_id".to_owned(), verdict.run_id.clone().into()),
-            ("path".to_owned(), verdict.path.clone().into()),
-            ("verify".to_owned(), verified.into()),
-        ]);
-        return Ok(Outcome::new(Exit::VerificationFailed, &lines.iter().map(escaped).collect::<Vec<_>>(), &answer));
+        let lines: Vec<String> = lines.iter().map(escaped).collect();
+        let answer = json!({"ok": false, "run_id": verdict.run_id, "path": verdict.path, "verify": verified});
+        return Ok(Outcome::new(Exit::VerificationFailed, &lines, &answer));
     }
     let inspection = inspect(&mut container, &manifest).map_err(Failure::invalid)?;
     let shown = Shown::new(&inspection, &verdict);
@@ -75,7 +71,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let mut answer = members(&inspection)?;
     answer.insert("ok".into(), true.into());
     answer.insert("path".into(), verdict.path.clone().into());
-    answer.insert("verify".into(), verified.into());
+    answer.insert("verify".into(), verified);
     answer.extend(page.map(|name| ("html".to_owned(), name.into())));
     Ok(Outcome::new(Exit::Ok, &[], &answer))
 }
@@ -84,6 +80,20 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
 fn write_page(target: &Path, shown: &Shown<'_>) -> Result<String, Failure> {
     pack::write_file(target, html::page(shown).as_bytes())?;
     Ok(pack::shown(target))
+}
+
+/// The answer of `verify` in short; `gait verify --json` says all of it.
+fn said_of(verdict: &Verdict) -> Value {
+    let mut said = json!({"ok": verdict.ok, "signature_status": verdict.signature_status});
+    for name in ["trust", "key_id"] {
+        if let Some(value) = verdict.more.get(name) {
+            said[name] = value.clone();
+        }
+    }
+    if !verdict.ok {
+        said["findings"] = verdict.lines().into_iter().skip(1).collect();
+    }
+    said
 }
 
 /// What a run, a path or a policy named is not to act on the terminal.

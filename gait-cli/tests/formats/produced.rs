@@ -36,6 +36,7 @@ fn runpacks_and_the_answers_about_them() {
     place.ends(0, &["run", "record", "--input", &run, "--private-key", &key]);
     place.ends(0, &["run", "record", "--input", &run, "--run-id", "plain", "--out-dir", "plain"]);
     place.ends(0, &["run", "receipt", "run_full"]);
+    place.ends(0, &["run", "inspect", "run_full", "--html", "page.html"]);
     place.ends(0, &["verify", "run_full"]);
     place.ends(0, &["verify", "run_full", "--private-key", &key, "--require-signature"]);
     place.ends(2, &["verify", "run_demo", "--private-key", &key, "--require-signature"]);
@@ -80,6 +81,7 @@ fn runpacks_and_the_answers_about_them() {
         "cli/demo",
         "cli/run_record",
         "cli/run_receipt",
+        "cli/run_inspect",
         "cli/verify",
         "cli/verify_chain",
         "cli/run_replay",
@@ -106,6 +108,8 @@ fn tampered_packs_and_what_verify_says_of_them() {
         let pack = data(&format!("{name}.zip"));
         let (code, answer) = place.gait(&["verify", pack.to_str().unwrap()]);
         assert_eq!(code == 2, name.starts_with("forged"), "{answer}");
+        let (inspected, answer) = place.gait(&["run", "inspect", pack.to_str().unwrap()]);
+        assert_eq!((inspected, answer["guarded"].is_object()), (code, code == 0), "{answer}");
     }
     let sealed = data("sealed.zip").display().to_string();
     place.ends(0, &["run", "reduce", "--from", &sealed, "--out", "stripped.zip"]);
@@ -113,7 +117,7 @@ fn tampered_packs_and_what_verify_says_of_them() {
     assert_eq!(stripped["guarded"], json!({"stripped": true}), "{stripped}");
     let verdicts = place.of("cli/verify");
     assert!(verdicts.iter().any(|verdict| verdict["guarded"]["errors"].is_array()), "{verdicts:?}");
-    place.check(&["cli/verify"]);
+    place.check(&["cli/verify", "cli/run_inspect"]);
 }
 
 #[test]

@@ -53,12 +53,15 @@ pub struct Action {
     /// Why.
     pub reason_codes: Vec<String>,
     /// The rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub matched_rule: Option<String>,
     /// What the policy said, where the final verdict differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_verdict: Option<Verdict>,
     /// Who enforced it.
     pub engine: EngineName,
     /// The error that the agent got.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<String>,
     /// How often.
     pub count: u64,
@@ -105,6 +108,7 @@ pub struct BlockGroup {
     /// The final verdict.
     pub verdict: Verdict,
     /// The rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub matched_rule: Option<String>,
     /// Why.
     pub reason_codes: Vec<String>,

@@ -27,6 +27,7 @@ const OTHER: &str = "(other)";
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Plain {
     /// From the first event of its time line to the last, if it has both.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ns: Option<u64>,
     /// Number of intents.
     pub intents: u64,
@@ -75,6 +76,7 @@ pub struct Row {
     /// Its arguments as JSON, in raw capture.
     pub args: String,
     /// The status of its result, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Its result as JSON, in raw capture.
     pub result: String,

@@ -41,6 +41,7 @@ pub struct Process {
     /// Programs beyond the limit.
     pub more_execs: u64,
     /// How it ended, if that was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<Ended>,
     /// Its decisions.
     pub decisions: u64,
