@@ -137,6 +137,20 @@ pub(super) static ENTRIES: &[Entry] = &[
         see: &["gait exec", "gait verify", "docs/limits.md"],
     },
     Entry {
+        path: &["run", "inspect"],
+        examples: &[
+            example("gait run inspect run_20260304_1", "what it did and what was blocked, in the terminal"),
+            example("gait run inspect run_20260304_1 --html page.html", "all of it in one file, for a browser"),
+        ],
+        exits: &[
+            ("0", "shown"),
+            ("1", NOT_WRITTEN),
+            ("2", "the runpack does not verify, so nothing of it is shown"),
+            ("6", UNUSABLE),
+        ],
+        see: &["gait verify", "gait run replay", "docs/inspect.md"],
+    },
+    Entry {
         path: &["migrate"],
         examples: &[
             example("gait migrate old.zip", "writes runpack_<run_id>_migrated.zip beside it"),

@@ -27,10 +27,7 @@ pub static VERB: Verb = Verb {
     ],
     order: Order::Interspersed,
     help: Help::Page,
-    notes: &[
-        "The runpack is verified first, as `gait verify` does; one that does not hold is not shown.",
-        "exit codes: 0 shown, 2 the runpack does not verify, 6 it can't be checked or is not there",
-    ],
+    notes: &["The runpack is verified first, as `gait verify` does; one that does not hold is not shown."],
     run,
 };
 
