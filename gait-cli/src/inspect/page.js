@@ -15,11 +15,13 @@
       (!want.cls || data.cls === want.cls) &&
       (!want.proc || data.procs === '*' || (' ' + data.procs + ' ').indexOf(' ' + want.proc + ' ') >= 0);
   }
-  function apply() {
-    var want = {
+  function asked() {
+    return {
       words: value('text').toLowerCase().split(/\s+/).filter(Boolean),
       verdict: value('verdict'), cls: value('cls'), proc: value('proc')
     };
+  }
+  function show(want) {
     var shown = 0;
     rows.forEach(function (row, at) {
       var on = shows(row, texts[at], want);
@@ -29,10 +31,12 @@
     count.textContent = shown + ' of ' + rows.length + ' rows shown';
     none.hidden = shown > 0;
   }
+  function apply() { show(asked()); }
   form.addEventListener('input', apply);
   form.addEventListener('change', apply);
   form.addEventListener('submit', function (event) { event.preventDefault(); });
-  form.addEventListener('reset', function () { setTimeout(apply, 0); });
+  // The fields are emptied after this event.
+  form.addEventListener('reset', function () { show({ words: [], verdict: '', cls: '', proc: '' }); });
   document.addEventListener('click', function (event) {
     var link = event.target.closest ? event.target.closest('a[data-pick]') : null;
     if (!link) { return; }
