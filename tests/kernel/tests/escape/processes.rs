@@ -112,7 +112,9 @@ fn own_children_are_its_own() -> Test {
     test("PR-02 the agent's own children can be signalled and looked at", GUARD, || {
         let program = "import os, subprocess
 child = subprocess.Popen(['/bin/sleep', '100'])
-print(open(f'/proc/{child.pid}/cmdline').read().split('\\0')[0])
+# An exec closes what tells its parent of it before it has its new arguments.
+while not (words := open(f'/proc/{child.pid}/cmdline').read()): pass
+print(words.split('\\0')[0])
 child.terminate()
 print(child.wait(), open('/proc/self/stat').read().split()[0] == str(os.getpid()))";
         let words = ["/usr/bin/python3", "-c", program];
