@@ -142,22 +142,12 @@ impl PrivateKey {
 
     /// Signs the 32 raw bytes of `digest`. Equal keys and digests give equal signatures.
     pub fn sign_digest(&self, digest: &Sha256Hex) -> Signature {
-        self.signature_of(digest, &self.sign_bytes(digest))
+        Signature::of_bytes(&self.public().id(), digest, &self.sign_bytes(digest))
     }
 
     /// The 64 raw bytes of the signature over `digest`.
     pub(crate) fn sign_bytes(&self, digest: &Sha256Hex) -> [u8; 64] {
         self.0.sign(digest.as_bytes()).to_bytes()
-    }
-
-    /// The record of a signature that this key made.
-    pub(crate) fn signature_of(&self, digest: &Sha256Hex, bytes: &[u8; 64]) -> Signature {
-        Signature {
-            alg: ALGORITHM.to_owned(),
-            key_id: self.public().id().to_string(),
-            sig: STANDARD.encode(bytes),
-            signed_digest: digest.to_string(),
-        }
     }
 }
 
@@ -215,6 +205,18 @@ pub struct Signature {
     pub sig: String,
     /// Hex of the digest that was signed.
     pub signed_digest: String,
+}
+
+impl Signature {
+    /// The record of the signature with these bytes.
+    pub(crate) fn of_bytes(key_id: &KeyId, digest: &Sha256Hex, bytes: &[u8; 64]) -> Self {
+        Self {
+            alg: ALGORITHM.to_owned(),
+            key_id: key_id.to_string(),
+            sig: STANDARD.encode(bytes),
+            signed_digest: digest.to_string(),
+        }
+    }
 }
 
 /// Why a signature does not hold. Texts and order are those of control 3 and artifacts 3.5.

@@ -66,7 +66,7 @@ impl<'a> Derivation<'a> {
         }
         let key = |group: &Group<'_>| {
             let intent = &ledger.intents()[group.intent];
-            (&*intent.tool_name, &*intent.value, intent.digest.to_hex())
+            (&*intent.tool_name, &*intent.value, intent.digest)
         };
         groups.sort_by(|a, b| key(a).cmp(&key(b)));
         Ok(Self { ledger, chain, groups })

@@ -18,12 +18,13 @@ pub struct UnsignedTrace {
     bytes: Vec<u8>,
     /// Where the signature goes.
     at: usize,
+    digest: Sha256Hex,
 }
 
 impl UnsignedTrace {
     /// What is signed.
-    pub fn digest(&self) -> Sha256Hex {
-        Sha256Hex::of(&self.bytes)
+    pub fn digest(&self) -> &Sha256Hex {
+        &self.digest
     }
 
     /// The canonical line of the trace with this signature, and its newline.
@@ -194,7 +195,8 @@ impl Lines {
             push_text(&mut bytes, violation);
         }
         bytes.extend_from_slice(if violations.is_empty() { b"}" } else { b"]}" });
-        Ok(UnsignedTrace { bytes, at })
+        let digest = Sha256Hex::of(&bytes);
+        Ok(UnsignedTrace { bytes, at, digest })
     }
 
     /// Control 9: the first 24 hex digits of SHA-256 over policy, intent and final verdict.

@@ -95,9 +95,11 @@ fn record_members(
     presigned: &Presigned,
     mut spill: Spill,
 ) -> Result<Vec<PackMember>, CanonicalError> {
+    let all = derivation.records().collect::<Result<Vec<_>, _>>()?;
+    let traces: Vec<_> = all.iter().flat_map(|records| &records.traces).collect();
+    let mut signatures = presigned.signatures(&traces, key).into_iter();
     let mut parts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for records in derivation.records() {
-        let records = records?;
+    for records in all {
         let part = spill.place(&records);
         let mut append = |member: &str, line: &[u8]| {
             parts.entry(part_name(member, part)).or_default().extend_from_slice(line);
@@ -107,8 +109,8 @@ fn record_members(
         append("results", &result.unwrap_or_default());
         append("counts", &count.unwrap_or_default());
         append("traces", &[]);
-        for trace in traces {
-            append("traces", &trace.line(&presigned.signature(&trace, key)));
+        for (trace, signature) in traces.iter().zip(&mut signatures) {
+            append("traces", &trace.line(&signature));
         }
     }
     Ok(parts.into_iter().map(|(name, bytes)| PackMember::bytes(&name, bytes)).collect())

@@ -38,8 +38,14 @@ impl Presigner {
     pub fn sign(&self, intent: &LedgerIntent, decision: &Decided) -> Option<Presignature> {
         let violations: Vec<&str> = decision.violations.iter().map(String::as_str).collect();
         let approvals: Vec<&str> = decision.approval_ref.iter().map(String::as_str).collect();
-        let digest = self.lines.trace(intent, decision.verdict, &violations, &approvals).ok()?.digest();
-        Some(Presignature(digest, self.key.sign_bytes(&digest)))
+        let trace = self.lines.trace(intent, decision.verdict, &violations, &approvals).ok()?;
+        Some(Presignature::of(&trace, &self.key))
+    }
+}
+
+impl Presignature {
+    fn of(trace: &UnsignedTrace, key: &PrivateKey) -> Self {
+        Self(*trace.digest(), key.sign_bytes(trace.digest()))
     }
 }
 
@@ -51,10 +57,34 @@ impl Presigned {
         }
     }
 
-    /// The signature of `trace` by `key`, which must be the key of the [`Presigner`].
-    pub(super) fn signature(&self, trace: &UnsignedTrace, key: &PrivateKey) -> Signature {
-        let digest = trace.digest();
-        let bytes = self.0.get(&digest).copied().unwrap_or_else(|| key.sign_bytes(&digest));
-        key.signature_of(&digest, &bytes)
+    /// The signature of each trace by `key`, which must be the key of the [`Presigner`]; those that are not there yet are
+    /// made, side by side.
+    pub(super) fn signatures(&self, traces: &[&UnsignedTrace], key: &PrivateKey) -> Vec<Signature> {
+        let missing: Vec<&UnsignedTrace> =
+            traces.iter().copied().filter(|trace| !self.0.contains_key(trace.digest())).collect();
+        let sign = |part: &[&UnsignedTrace]| -> Vec<Presignature> {
+            part.iter().map(|trace| Presignature::of(trace, key)).collect()
+        };
+        let made: HashMap<Sha256Hex, [u8; 64]> = std::thread::scope(|scope| {
+            let parts = missing.chunks(missing.len().div_ceil(THREADS).max(ALONE));
+            let started: Vec<_> = parts
+                .map(|part| std::thread::Builder::new().spawn_scoped(scope, move || sign(part)).map_err(|_| part))
+                .collect();
+            let done = started.into_iter().flat_map(|started| match started {
+                Ok(thread) => thread.join().unwrap_or_default(),
+                Err(part) => sign(part),
+            });
+            done.map(|Presignature(digest, bytes)| (digest, bytes)).collect()
+        });
+        let bytes = |trace: &UnsignedTrace| {
+            let known = self.0.get(trace.digest()).or_else(|| made.get(trace.digest()));
+            known.copied().unwrap_or_else(|| key.sign_bytes(trace.digest()))
+        };
+        let key_id = key.public().id();
+        traces.iter().map(|trace| Signature::of_bytes(&key_id, trace.digest(), &bytes(trace))).collect()
     }
 }
+
+/// Threads that sign what is missing; fewer than this many signatures are not worth another one.
+const THREADS: usize = 4;
+const ALONE: usize = 64;

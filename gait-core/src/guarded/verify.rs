@@ -398,7 +398,7 @@ fn check_trace(
     let Signed { signature } = serde_json::from_slice(line).map_err(text)?;
     demand(!signature.key_id.is_empty(), "a trace's signature names no key")?;
     demand(*line == trace.line(&signature), "a trace does not follow from the journal")?;
-    verify_signature(&signature, &trace.digest(), key).map_err(|e| format!("trace signature: {e}"))
+    verify_signature(&signature, trace.digest(), key).map_err(|e| format!("trace signature: {e}"))
 }
 
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>, limit: u64) -> Result<(), Finding> {
