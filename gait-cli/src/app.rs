@@ -168,6 +168,11 @@ fn flag_failure(verb: &Verb, error: &FlagError) -> Failure {
     }
 }
 
+/// The name of the command line of this process.
+pub fn own_correlation_id() -> String {
+    correlation_id(&std::env::args_os().skip(1).collect::<Vec<_>>())
+}
+
 /// The name of this command line: the same words give the same id, at any time (contract, artifacts 2.7).
 fn correlation_id(args: &[OsString]) -> String {
     let mut bytes = b"gait".to_vec();

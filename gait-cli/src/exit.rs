@@ -101,10 +101,17 @@ pub enum Category {
     DependencyMissing,
     /// A file could not be written or the disk is full.
     IoFailure,
+    /// Another process held what was needed for too long.
+    StateContention,
     InternalFailure,
 }
 
 impl Category {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(self) -> bool {
+        self == Category::StateContention
+    }
+
     /// The word in the envelope.
     pub fn word(self) -> &'static str {
         match self {
@@ -114,6 +121,7 @@ impl Category {
             Category::ApprovalRequired => "approval_required",
             Category::DependencyMissing => "dependency_missing",
             Category::IoFailure => "io_failure",
+            Category::StateContention => "state_contention",
             Category::InternalFailure => "internal_failure",
         }
     }

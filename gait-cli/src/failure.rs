@@ -39,6 +39,11 @@ impl Failure {
         Failure { category: Some(Category::IoFailure), ..Self::new(Exit::Internal, message) }
     }
 
+    /// Something that another process holds: exit 1, category `state_contention`. The same call may succeed later.
+    pub fn contention(message: impl Display) -> Self {
+        Failure { category: Some(Category::StateContention), ..Self::new(Exit::Internal, message) }
+    }
+
     /// The same failure with a next step of its own.
     pub fn with_hint(self, hint: impl Display) -> Self {
         Failure { hint: Some(hint.to_string()), ..self }

@@ -14,7 +14,7 @@ pub const OWN_USAGE: [&str; 2] = ["gait help [<command>]", "gait version"];
 
 /// The usage block of all verbs, and where to read on.
 pub fn all() -> String {
-    let lines: Vec<String> = verbs().map(usage_line).chain(OWN_USAGE.map(str::to_string)).collect();
+    let lines: Vec<String> = verbs().map(|verb| usage_line(verb, Usage::Short)).chain(OWN_USAGE.map(str::to_string)).collect();
     format!("{}\n{}", block(&lines), READ_ON)
 }
 
@@ -24,7 +24,7 @@ gait man | man -l -  is the manual page; gait completions <shell> completes word
 
 /// The usage block of the verbs below a word.
 pub fn group_usage(group: &Group) -> String {
-    block(&below(group).map(usage_line).collect::<Vec<_>>())
+    block(&below(group).map(|verb| usage_line(verb, Usage::Short)).collect::<Vec<_>>())
 }
 
 /// The same, with what each verb does.
@@ -135,25 +135,44 @@ fn block(lines: &[String]) -> String {
 
 /// The usage lines of a verb and of those below it.
 pub fn usage_lines(verb: &Verb) -> Vec<String> {
-    verbs().filter(|other| other.path.starts_with(verb.path)).map(usage_line).collect()
+    verbs().filter(|other| other.path.starts_with(verb.path)).map(|verb| usage_line(verb, Usage::Whole)).collect()
+}
+
+/// How much a usage line shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    /// The flags that most calls need, where a verb has many.
+    Short,
+    /// All that are not hidden: on the page of the verb.
+    Whole,
+}
+
+impl Usage {
+    fn shows(self, flag: &Flag) -> bool {
+        match flag.shown {
+            Shown::Hidden => false,
+            Shown::PageOnly | Shown::PageOrNext => self == Usage::Whole,
+            Shown::Optional | Shown::Required | Shown::OrNext => true,
+        }
+    }
 }
 
 /// `gait run diff <left> <right> [--json] [--explain]`
-fn usage_line(verb: &Verb) -> String {
+fn usage_line(verb: &Verb, usage: Usage) -> String {
     let mut line = String::from("gait");
     for word in verb.path.iter().chain(verb.positionals_first()) {
         let _ = write!(line, " {word}");
     }
     let mut joined = false;
-    for flag in verb.flags.iter().filter(|flag| flag.shown != Shown::Hidden) {
+    for flag in verb.flags.iter().filter(|flag| usage.shows(flag)) {
         line.push_str(match (joined, flag.shown) {
             (true, _) => "|",
             (false, Shown::Required) => " ",
             (false, _) => " [",
         });
         line.push_str(&flag.words());
-        joined = flag.shown == Shown::OrNext;
-        if !joined && flag.shown == Shown::Optional {
+        joined = matches!(flag.shown, Shown::OrNext | Shown::PageOrNext);
+        if !joined && flag.shown != Shown::Required {
             line.push(']');
         }
     }

@@ -1,13 +1,15 @@
 //! The key of this user on this machine: `$HOME/.gait/keys/signing.key`.
 //!
-//! It is made once, at first use, and never replaced here: what it signed must stay verifiable. The
-//! folder is 0700 and the file 0600; anything wider is refused, because a key that others can read
+//! It is made once, at first use, and replaced by [`rotate`] alone, which keeps it: what it signed must stay
+//! verifiable. The folder is 0700 and the file 0600; anything wider is refused, because a key that others can read
 //! proves nothing.
 
 use crate::failure::Failure;
+use crate::key_mode;
 use gait_core::digest::Sha256Hex;
+use gait_core::file;
 use gait_core::file::os_text;
-use gait_core::signature::PrivateKey;
+use gait_core::signature::{PrivateKey, PublicKey};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -60,6 +62,67 @@ pub fn load_or_make() -> Result<(PrivateKey, Made), Failure> {
     load_or_make_in(&folder()?)
 }
 
+/// What a rotation did.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The key that signs from now on.
+    pub new: PrivateKey,
+    /// The key that signed until now.
+    pub old: PublicKey,
+    /// Where the old key is kept, 0600.
+    pub archived: PathBuf,
+    /// Where its public half is kept.
+    pub archived_public: PathBuf,
+}
+
+/// Puts a new key in the place of the local one, which is kept in the folder `archive` under its id.
+///
+/// # Errors
+/// There is no local key or it can't be used (exit 6); something can't be written (exit 1): then the local key is
+/// what it was.
+pub fn rotate() -> Result<Rotated, Failure> {
+    rotate_in(&folder()?)
+}
+
+fn rotate_in(folder: &Path) -> Result<Rotated, Failure> {
+    let none = || Failure::invalid("there is no local key to replace").with_hint("run `gait keys init`");
+    let failed = |error: io::Error| Failure::io(format!("rotate local key: {}: {}", folder.display(), os_text(&error)));
+    if !folder.is_dir() {
+        return Err(none());
+    }
+    // Two at once must not both replace the same key: one of the new ones would be lost after it has signed.
+    let turn = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(".rotate"));
+    turn.and_then(|turn| turn.lock().map(|()| turn)).map_err(failed).and_then(|_turn| {
+        let old = load_from(folder)?.ok_or_else(none)?.public();
+        let archive = folder.join("archive");
+        DirBuilder::new().recursive(true).mode(0o700).create(&archive).map_err(failed)?;
+        let archived = archive.join(format!("{}.key", old.id()));
+        let archived_public = archive.join(format!("{}.pub", old.id()));
+        match fs::hard_link(folder.join("signing.key"), &archived) {
+            // A rotation that was cut short kept it before.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => {}
+        }
+        file::write_atomic(&archived_public, format!("{}\n", old.to_base64()).as_bytes()).map_err(Failure::io)?;
+        let new = key_mode::throwaway()?;
+        let temporary = folder.join(temporary_name(&new));
+        let moved = write_private(&temporary, &new).and_then(|()| fs::rename(&temporary, folder.join("signing.key")));
+        if let Err(error) = moved {
+            let _ = fs::remove_file(&temporary);
+            return Err(failed(error));
+        }
+        for changed in [archive.as_path(), folder] {
+            File::open(changed).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        }
+        Ok(Rotated { new, old, archived, archived_public })
+    })
+}
+
+fn temporary_name(key: &PrivateKey) -> String {
+    let name = Sha256Hex::of(format!("{}:{}", key.public().to_base64(), std::process::id()));
+    format!(".signing.key.tmp-{}", name.short(16))
+}
+
 fn load_from(folder: &Path) -> Result<Option<PrivateKey>, Failure> {
     let path = folder.join("signing.key");
     let refuse =
@@ -105,10 +168,7 @@ fn load_or_make_in(folder: &Path) -> Result<(PrivateKey, Made), Failure> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder).map_err(failed)?;
     check_mode(folder, fs::metadata(folder).map_err(failed)?.mode(), 0o700)?;
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice())
-        .map_err(|error| Failure::io(format!("write local key: no randomness: {error}")))?;
-    let key = PrivateKey::from_seed(*seed);
+    let key = key_mode::throwaway()?;
     if publish(folder, &key).map_err(failed)? == Made::Now {
         return Ok((key, Made::Now));
     }
@@ -121,8 +181,7 @@ fn load_or_make_in(folder: &Path) -> Result<(PrivateKey, Made), Failure> {
 
 /// Writes the key under its name, whole, unless the name is taken.
 fn publish(folder: &Path, key: &PrivateKey) -> io::Result<Made> {
-    let name = Sha256Hex::of(format!("{}:{}", key.public().to_base64(), std::process::id()));
-    let temporary = folder.join(format!(".signing.key.tmp-{}", name.short(16)));
+    let temporary = folder.join(temporary_name(key));
     let written = write_private(&temporary, key).and_then(|()| fs::hard_link(&temporary, folder.join("signing.key")));
     let removed = fs::remove_file(&temporary);
     match written {
@@ -181,6 +240,39 @@ mod tests {
         });
         assert!(made.windows(2).all(|pair| pair[0].0.public() == pair[1].0.public()));
         assert_eq!(made.iter().filter(|(_, made)| *made == Made::Now).count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_is_replaced_is_kept_for_its_owner_only() {
+        let (_home, folder) = keys_folder();
+        assert!(rotate_in(&folder).unwrap_err().message.contains("no local key"));
+        let first = load_or_make_in(&folder).unwrap().0.public();
+        let rotated = rotate_in(&folder).unwrap();
+        assert_eq!(rotated.old, first);
+        assert_eq!(load_from(&folder).unwrap().unwrap().public(), rotated.new.public());
+        assert_ne!(rotated.new.public(), first);
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(PrivateKey::from_base64(&text(&rotated.archived)).unwrap().public(), first);
+        assert_eq!(PublicKey::from_base64(&text(&rotated.archived_public)).unwrap(), first);
+        assert_eq!((mode(&rotated.archived), mode(&folder.join("archive"))), (0o600, 0o700));
+        assert_eq!(mode(&folder.join("signing.key")), 0o600);
+        rotate_in(&folder).unwrap();
+        assert_eq!(fs::read_dir(folder.join("archive")).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn of_many_rotations_at_once_none_loses_a_key() {
+        let (_home, folder) = keys_folder();
+        let first = load_or_make_in(&folder).unwrap().0.public();
+        let rotated: Vec<Rotated> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..6).map(|_| scope.spawn(|| rotate_in(&folder).unwrap())).collect();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        let current = load_from(&folder).unwrap().unwrap().public();
+        for key in rotated.iter().map(|rotated| rotated.new.public()).chain([first]) {
+            let kept = folder.join("archive").join(format!("{}.key", key.id())).exists();
+            assert!(kept != (key == current), "{}", key.id());
+        }
     }
 
     #[test]

@@ -88,8 +88,9 @@ pub fn error_fields(failure: Failure) -> Map<String, Value> {
     fields.insert("error".into(), failure.message.into());
     if let Some(words) = failure.exit.envelope() {
         fields.insert("error_code".into(), words.code.into());
-        fields.insert("error_category".into(), failure.category.unwrap_or(words.category).word().into());
-        fields.insert("retryable".into(), false.into());
+        let category = failure.category.unwrap_or(words.category);
+        fields.insert("error_category".into(), category.word().into());
+        fields.insert("retryable".into(), category.is_retryable().into());
         fields.insert("hint".into(), failure.hint.unwrap_or_else(|| words.hint.into()).into());
     }
     fields

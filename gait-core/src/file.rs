@@ -170,6 +170,22 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PathError> {
     Ok(bytes)
 }
 
+/// The bytes of the file at `path`, which may also be a device that never ends.
+///
+/// # Errors
+/// As [`read`], and where there are more than `limit` bytes.
+pub fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, PathError> {
+    let file = File::open(path).map_err(PathError::of("open", path))?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, limit.saturating_add(1)), &mut bytes)
+        .map_err(PathError::of("read", path))?;
+    if bytes.len() as u64 > limit {
+        let source = io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes"));
+        return Err(PathError { op: "read", path: path.to_path_buf(), source });
+    }
+    Ok(bytes)
+}
+
 /// `path` without `.`, doubled separators and `a/..`; `.` for nothing.
 pub fn clean(path: &Path) -> PathBuf {
     let mut parts: Vec<Component<'_>> = Vec::new();
@@ -246,6 +262,16 @@ mod tests {
         {
             assert_eq!(clean(Path::new(path)), Path::new(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn no_more_is_read_than_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, "abc").unwrap();
+        assert_eq!(read_at_most(&path, 3).unwrap(), b"abc");
+        let error = read_at_most(&path, 2).unwrap_err();
+        assert_eq!(error.to_string(), format!("read {}: more than 2 bytes", path.display()));
     }
 
     #[test]

@@ -5,10 +5,14 @@
 //! and nothing prints. So the same code verifies a run on any machine.
 #![forbid(unsafe_code)]
 
+pub mod approval;
+pub mod broker;
 pub mod canonical;
 pub mod digest;
+pub mod duration;
 pub mod evidence;
 pub mod file;
+pub mod gate;
 pub mod guarded;
 pub mod inspect;
 pub mod intent;
@@ -18,6 +22,7 @@ pub mod name;
 mod overlay;
 pub mod platform;
 pub mod policy;
+pub mod rate_limit;
 pub mod regress;
 pub mod runpack;
 pub mod scout;

@@ -31,7 +31,7 @@ macro_rules! scalars {
         }
     )*};
 }
-scalars!(String, bool, f64, Timestamp);
+scalars!(String, bool, f64, i64, Timestamp);
 
 impl<'de> Overlay<'de> for Map<String, Value> {
     fn overlay<D: Deserializer<'de>>(&mut self, deserializer: D) -> Result<(), D::Error> {
@@ -152,7 +152,7 @@ macro_rules! records {
     ($($(#[$doc:meta])* $name:ident ($what:literal) { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq)]
-        #[expect(missing_docs, reason = "the fields are the contract's, under the same names")]
+        #[allow(missing_docs, reason = "the fields are the contract's, under the same names")]
         pub struct $name {
             $($(#[$field_doc])* pub $field: $type,)*
         }

@@ -82,6 +82,26 @@ impl Timestamp {
     pub const fn nanos(&self) -> u32 {
         self.nanos
     }
+
+    /// Whether this instant comes before `other`, whatever the offsets.
+    pub fn is_before(&self, other: &Self) -> bool {
+        (self.unix_seconds, self.nanos) < (other.unix_seconds, other.nanos)
+    }
+
+    /// The instant `nanos` later (earlier, if negative), with the same offset; nothing outside the years 0 to 9999.
+    pub fn plus_nanos(self, nanos: i64) -> Option<Self> {
+        const SECOND: i64 = 1_000_000_000;
+        let sum = i64::from(self.nanos) + nanos.rem_euclid(SECOND);
+        let seconds = self.unix_seconds.checked_add(nanos.div_euclid(SECOND) + sum / SECOND)?;
+        let later = Self::from_unix(seconds, u32::try_from(sum % SECOND).ok()?).ok()?;
+        Some(Self { offset_minutes: self.offset_minutes, ..later })
+    }
+
+    /// The start of the span of `seconds` that this instant lies in, counted from 1970, in UTC. `seconds` is more
+    /// than zero.
+    pub const fn truncated_to(self, seconds: i64) -> Self {
+        Self { unix_seconds: self.unix_seconds - self.unix_seconds.rem_euclid(seconds), nanos: 0, offset_minutes: 0 }
+    }
 }
 
 fn parse(text: &[u8]) -> Option<Timestamp> {
@@ -292,6 +312,19 @@ mod tests {
         assert!(Timestamp::parse("0001-01-01T02:00:00+02:00").unwrap().is_zero());
         assert_eq!(Timestamp::FALLBACK.to_string(), "1980-01-01T00:00:00Z");
         assert_eq!(serde_json::from_str::<Timestamp>("null").unwrap(), Timestamp::ZERO);
+    }
+
+    #[test]
+    fn sums_carry_and_stay_among_the_years_that_can_be_written() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let sum = |text: &str, nanos| at(text).plus_nanos(nanos).map(|time| time.to_string());
+        assert_eq!(sum("2026-12-31T23:59:59.9Z", 200_000_000).unwrap(), "2027-01-01T00:00:00.1Z");
+        assert_eq!(sum("2026-01-01T00:00:00+02:00", -1).unwrap(), "2025-12-31T23:59:59.999999999+02:00");
+        assert_eq!(sum("9999-12-31T23:59:59Z", 1_000_000_000), None);
+        assert!(at("2026-01-01T02:00:00+02:00").is_before(&at("2026-01-01T00:00:00.000000001Z")));
+        assert!(!at("2026-01-01T02:00:00+02:00").is_before(&at("2026-01-01T00:00:00Z")));
+        assert_eq!(at("2026-11-22T13:35:05.5+02:00").truncated_to(3600).to_string(), "2026-11-22T11:00:00Z");
+        assert_eq!(at("1969-12-31T23:59:59Z").truncated_to(60).to_string(), "1969-12-31T23:59:00Z");
     }
 
     #[test]

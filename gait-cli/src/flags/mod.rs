@@ -39,6 +39,10 @@ pub enum Shown {
     Required,
     /// `[--flag <v>|--next <v>]`: only one of this and the next flag may be given.
     OrNext,
+    /// As [`Shown::Optional`], in the usage line of the verb's own page alone.
+    PageOnly,
+    /// As [`Shown::OrNext`], in the usage line of the verb's own page alone.
+    PageOrNext,
     /// Not at all: the usage line is one that the contract's golden cases compare. Help pages still list it.
     Hidden,
 }
@@ -57,6 +61,15 @@ impl Flag {
     /// The same flag, shown as required. The verb itself checks that it is there.
     pub const fn required(self) -> Self {
         Flag { shown: Shown::Required, ..self }
+    }
+
+    /// The same flag, in the usage line of the verb's own page alone.
+    pub const fn on_page(self) -> Self {
+        let shown = match self.shown {
+            Shown::OrNext => Shown::PageOrNext,
+            _ => Shown::PageOnly,
+        };
+        Flag { shown, ..self }
     }
 
     /// The same flag, left out of the usage line.

@@ -38,6 +38,11 @@ impl Args {
         self.flags.iter().rev().find(|(flag, _)| *flag == name).map(|(_, value)| value.as_os_str())
     }
 
+    /// All values of `name`, where each counts, in the order given.
+    pub fn every(&self, name: &str) -> impl Iterator<Item = &OsStr> {
+        self.flags.iter().filter(move |(flag, _)| *flag == name).map(|(_, value)| value.as_os_str())
+    }
+
     /// The value of `name` as text; empty when it was not given or is not UTF-8.
     pub fn text(&self, name: &str) -> &str {
         self.raw(name).and_then(OsStr::to_str).unwrap_or_default()

@@ -4,8 +4,9 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, SIGNING_KEYS};
+use crate::key_mode::KEY_MODE;
 use crate::render::Outcome;
-use crate::{keys, pack};
+use crate::{key_mode, pack};
 use gait_core::evidence::Template;
 use gait_core::evidence::build::{EvidencePack, Wanted, build};
 use gait_core::evidence::incident::named;
@@ -30,8 +31,7 @@ pub static VERB: Verb = Verb {
         TEMPLATE,
         OUT,
         CASE_ID,
-        Flag::value("key-mode", "dev|prod", "dev: sign with a key that is thrown away; prod: with the key named")
-            .default("dev"),
+        KEY_MODE,
         SIGNING_KEYS[0],
         SIGNING_KEYS[1],
         JSON,
@@ -58,7 +58,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         (None, [input]) => input,
         _ => return Err(Failure::invalid("expected --run <run_id|path>")),
     };
-    let (key, warnings) = signing(&call.args)?;
+    let (key, warnings) = key_mode::signing_key(&call.args)?;
     let (mut source, path) = pack::open(input)?;
     let folder = pack::parent(&path);
     let beside = |flag: &str, prefix: &str| match paths(&call.args, flag) {
@@ -94,33 +94,6 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
 
 fn paths(args: &Args, flag: &str) -> Vec<PathBuf> {
     args.csv(flag).into_iter().map(PathBuf::from).collect()
-}
-
-/// The key to sign with, by `--key-mode` (contract, control 3.1), and what to say about it.
-fn signing(args: &Args) -> Result<(PrivateKey, Vec<&'static str>), Failure> {
-    let mode = args.text("key-mode");
-    match mode.trim().to_ascii_lowercase().as_str() {
-        "prod" => match keys::signing_key(args)? {
-            Some(key) => Ok((key, Vec::new())),
-            None => Err(Failure::invalid("prod mode requires a private key source")),
-        },
-        // Without the flag; an empty one is the stricter mode.
-        "dev" => dev_key(args),
-        "" if args.raw("key-mode").is_none() => dev_key(args),
-        "" => Err(Failure::invalid("prod mode requires a private key source")),
-        _ => Err(Failure::invalid(format!("unsupported key mode: {mode:?}"))),
-    }
-}
-
-fn dev_key(args: &Args) -> Result<(PrivateKey, Vec<&'static str>), Failure> {
-    if keys::names_a_key(args) {
-        return Err(Failure::invalid("dev mode does not accept explicit key sources")
-            .with_hint("add --key-mode prod to sign with this key"));
-    }
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| Failure::io(format!("no random numbers: {error}")))?;
-    let warning = "dev mode: ephemeral keypair generated; signatures will not verify across machines";
-    Ok((PrivateKey::from_seed(seed), vec![warning]))
 }
 
 /// Writes the pack to `--out` or beside the runpack, and gives its path as shown.

@@ -5,16 +5,19 @@
 //! pages follow from these; a verb that is not in the table is an unknown command. Then
 //! `UPDATE_DOCS=1 INSTA_UPDATE=always cargo test -p gait-cli --test pages` writes docs/cli.md and the snapshots of help.
 
+mod approve;
 mod completions;
 mod demo;
 mod doctor;
 mod doctor_adoption;
 mod exec;
+mod gate_eval;
 mod guard_pack;
 mod guard_verify;
 mod incident_pack;
 mod keys_export_public;
 mod keys_init;
+mod keys_rotate;
 mod keys_show;
 mod man;
 mod migrate;
@@ -66,8 +69,11 @@ static VERBS: &[&Verb] = &[
     &scout_diff::VERB,
     &scout_signal::VERB,
     &policy_test::VERB,
+    &gate_eval::VERB,
+    &approve::VERB,
     &trace_verify::VERB,
     &keys_init::VERB,
+    &keys_rotate::VERB,
     &keys_show::VERB,
     &keys_export_public::VERB,
     &guard_pack::VERB,
@@ -79,7 +85,11 @@ static VERBS: &[&Verb] = &[
 
 /// First words that have verbs below them, with the line of their own `--explain`.
 pub static GROUPS: &[Group] = &[
-    Group { word: "keys", explain: "Make, show and export the keys that sign runs on this machine." },
+    Group {
+        word: "gate",
+        explain: "Evaluate structured tool intents against policy, enforce approval flows, and emit signed trace records.",
+    },
+    Group { word: "keys", explain: "Make, replace, show and export the keys that sign runs on this machine." },
     Group { word: "policy", explain: "Run deterministic policy validation workflows against intent fixtures." },
     Group { word: "trace", explain: "Verify signed gate trace records for offline auditability." },
     Group {

@@ -26,7 +26,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-const LENIENT: Flag =
+pub const LENIENT: Flag =
     Flag::switch("lenient", "ignore keys that the policy language does not have, as other readers do").hidden();
 
 #[derive(Serialize)]
@@ -74,7 +74,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
 }
 
 /// Reads the policy file at `path`. In text form an error says where it is and what other readers do.
-fn read_policy(path: &OsStr, strictness: Strictness, form: Form) -> Result<Policy, Failure> {
+pub fn read_policy(path: &OsStr, strictness: Strictness, form: Form) -> Result<Policy, Failure> {
     let path = Path::new(path);
     let bytes = file::read(path).map_err(|error| Failure::invalid(format!("read policy: {error}")))?;
     let error = match Policy::parse_bytes(&bytes, strictness) {

@@ -35,6 +35,9 @@ struct Answer<'a> {
     verdict: &'a str,
     signature_status: &'static str,
     key_id: &'a str,
+    /// Nothing was enforced: the verdict permits nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    simulated: bool,
 }
 
 fn run(call: &Call) -> Result<Outcome, Failure> {
@@ -69,17 +72,29 @@ fn answer(path: &OsStr, trace: &TraceRecord, key: &PublicKey) -> Result<Outcome,
         verdict: &trace.verdict,
         signature_status,
         key_id: &key_id,
+        simulated: false,
+    };
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::VerificationFailed, error)
+            .with_field("path", path.as_ref())
+            .with_field("trace_id", trace.trace_id.as_str())
+            .with_field("verdict", trace.verdict.as_str())
+            .with_field("signature_status", "failed")
     };
     match trace.verify(key) {
+        Ok(()) if !trace.has_consistent_id() => {
+            Err(refused(&"trace_id is not that of the trace's digests and verdict"))
+        }
         Ok(()) => Ok(Outcome::new(Exit::Ok, &[format!("trace verify ok: {path}")], &answer(true, "verified"))),
+        Err(TraceError::Simulated) => {
+            let note = "simulated: the verdict was not enforced and permits nothing".to_string();
+            let members = Answer { simulated: true, ..answer(true, "verified") };
+            Ok(Outcome::new(Exit::Ok, &[format!("trace verify ok: {path}"), note], &members))
+        }
         Err(TraceError::Signature(SignatureError::Failed)) => {
             let lines = [format!("trace verify failed: {path}"), "signature status: failed".to_string()];
             Ok(Outcome::new(Exit::VerificationFailed, &lines, &answer(false, "failed")))
         }
-        Err(error) => Err(Failure::new(Exit::VerificationFailed, error)
-            .with_field("path", path.as_ref())
-            .with_field("trace_id", trace.trace_id.as_str())
-            .with_field("verdict", trace.verdict.as_str())
-            .with_field("signature_status", "failed")),
+        Err(error) => Err(refused(&error)),
     }
 }

@@ -1,8 +1,10 @@
 //! The reference evaluator: the whole policy language on a whole intent, slow and obvious (control 6).
 //!
-//! Compiled tables and kernels must agree with this. Three rules differ from older implementations, all
+//! Compiled tables and kernels must agree with this. Four rules differ from older implementations, all
 //! on the strict side (control 16): `dataflow` never weakens a rule; paths are matched as what they
-//! name, not as they are spelt; and a domain is derived from the target itself, whatever the intent says.
+//! name, not as they are spelt, and one that is spelt otherwise is told; a domain is derived from the target itself,
+//! whatever the intent says, and where it can't be no domain rule lets it pass; and approvals that a rule asks for are
+//! needed also where its effect is `allow`.
 
 use std::borrow::Cow;
 
@@ -32,10 +34,22 @@ pub fn evaluate(policy: &Policy, intent: &Intent) -> Decision {
     if let Some(refusal) = policy.fail_closed.refusal(intent) {
         return refusal;
     }
-    match policy.rules.iter().find(|rule| rule.matcher.matches(intent)) {
+    let mut decision = match policy.rules.iter().find(|rule| rule.matcher.matches(intent)) {
         Some(rule) => rule.decide(intent),
         None => policy.default_decision(),
+    };
+    if intent.targets().iter().any(is_unclean) {
+        decision.reason_codes.push(UNCLEAN.to_owned());
+        decision.reason_codes.sort_unstable();
     }
+    decision
+}
+
+/// Reason of every decision about a path that is not spelt as what it names: rules were matched on what it names.
+const UNCLEAN: &str = "intent_path_not_clean";
+
+fn is_unclean(target: &Target) -> bool {
+    target.kind == TargetKind::Path && matches!(clean(&target.value).path, Cow::Owned(_))
 }
 
 /// Judges a request that may turn out to be no intent.
@@ -179,6 +193,9 @@ impl Rule {
         if let Some(endpoint) = &self.endpoint {
             verdict = verdict.max(endpoint.constrain(intent, &mut reasons, &mut violations));
         }
+        if verdict == Verdict::Allow && self.min_approvals > 0 {
+            verdict = Verdict::RequireApproval;
+        }
         Decision {
             verdict,
             reason_codes: set(reasons),
@@ -266,15 +283,19 @@ impl Endpoint {
             return [None; 2];
         }
         let given = Some(canonical_host(&target.endpoint_domain)).filter(|domain| !domain.is_empty());
-        let derived = derived_domain(target.kind, &target.value).filter(|derived| Some(derived) != given.as_ref());
+        let derived = derived_domain(target.kind, &target.value);
         let any = |list: &[DomainPattern], domain: &str| list.iter().any(|pattern| pattern.matches(domain));
-        let mut domains = given.iter().chain(&derived).peekable();
-        let is_unknown = domains.peek().is_none();
-        let is_network =
-            target.endpoint_class.is_network() || matches!(target.kind, TargetKind::Host | TargetKind::Url);
-        let is_denied = domains.clone().any(|domain| any(&self.domain_denylist, domain));
+        // What a host or URL is called in the intent says nothing if its value names no host that we can find.
+        let is_unknown = match target.kind {
+            TargetKind::Host | TargetKind::Url => derived.is_none(),
+            _ => given.is_none() && target.endpoint_class.is_network(),
+        };
+        let derived = derived.filter(|derived| Some(derived) != given.as_ref());
+        let mut domains = given.iter().chain(&derived);
+        let is_denied = !self.domain_denylist.is_empty()
+            && (is_unknown || domains.clone().any(|domain| any(&self.domain_denylist, domain)));
         let is_allowed = self.domain_allowlist.is_empty()
-            || (domains.all(|domain| any(&self.domain_allowlist, domain)) && !(is_unknown && is_network));
+            || (!is_unknown && domains.all(|domain| any(&self.domain_allowlist, domain)));
         [is_denied.then_some("endpoint_domain_denied"), (!is_allowed).then_some("endpoint_domain_not_allowlisted")]
     }
 
@@ -296,6 +317,75 @@ mod tests {
 
     fn policy(text: &str) -> Policy {
         Policy::parse(text, Strictness::Strict).unwrap()
+    }
+
+    fn intent(target: &str) -> Intent {
+        let document = format!(
+            r#"{{"tool_name":"t","targets":[{target}],"context":{{"identity":"a","workspace":"/w","risk_class":"low"}}}}"#
+        );
+        IntentRequest::read(document.as_bytes()).unwrap().normalize().unwrap()
+    }
+
+    #[test]
+    fn a_path_that_is_not_clean_is_judged_as_what_it_names_and_says_so() {
+        let policy = policy("rules: [{name: r, effect: allow, endpoint: {path_allowlist: [/tmp/**]}}]");
+        let decide = |path: &str| {
+            let decision =
+                evaluate(&policy, &intent(&format!(r#"{{"kind":"path","value":"{path}","operation":"read"}}"#)));
+            (decision.verdict, decision.reason_codes)
+        };
+        assert_eq!(decide("/tmp/a"), (Verdict::Allow, vec!["matched_rule_r".to_owned()]));
+        for path in ["/tmp//a", "/tmp/./a", "/tmp/b/../a", "/tmp/a/"] {
+            let wanted = ["intent_path_not_clean", "matched_rule_r"].map(str::to_owned).to_vec();
+            assert_eq!(decide(path), (Verdict::Allow, wanted), "{path}");
+        }
+        for path in ["/tmp/../etc/passwd", "/tmp/../../tmp/a", "tmp/../../x"] {
+            let (verdict, reasons) = decide(path);
+            assert_eq!(verdict, Verdict::Block, "{path}");
+            assert!(reasons.contains(&"endpoint_path_not_allowlisted".to_owned()), "{reasons:?}");
+            assert!(reasons.contains(&"intent_path_not_clean".to_owned()) && reasons.is_sorted(), "{reasons:?}");
+        }
+        let other = super::super::Policy::parse("default_verdict: allow", Strictness::Strict).unwrap();
+        let target = r#"{"kind":"path","value":"/a//b","operation":"read"}"#;
+        assert_eq!(evaluate(&other, &intent(target)).reason_codes, ["default_allow", "intent_path_not_clean"]);
+        let no_path = r#"{"kind":"other","value":"/a//b","operation":"read"}"#;
+        assert_eq!(evaluate(&other, &intent(no_path)).reason_codes, ["default_allow"]);
+    }
+
+    #[test]
+    fn no_label_helps_a_target_whose_host_can_t_be_found_past_a_domain_rule() {
+        let deny = policy("rules: [{name: r, effect: allow, endpoint: {domain_denylist: [evil.example]}}]");
+        let allow = policy("rules: [{name: r, effect: allow, endpoint: {domain_allowlist: [good.example]}}]");
+        let verdict = |policy: &Policy, kind: &str, value: &str, label: &str| {
+            let label = if label.is_empty() { String::new() } else { format!(r#","endpoint_domain":"{label}""#) };
+            evaluate(policy, &intent(&format!(r#"{{"kind":"{kind}","value":"{value}"{label}}}"#))).verdict
+        };
+        for value in
+            ["https://evil.example:port/", "https://a b/", "https://a%2eb/", "evil.example/x", "https:evil.example"]
+        {
+            for label in ["", "good.example"] {
+                assert_eq!(verdict(&deny, "url", value, label), Verdict::Block, "{value} {label}");
+                assert_eq!(verdict(&allow, "url", value, label), Verdict::Block, "{value} {label}");
+            }
+        }
+        for policy in [&deny, &allow] {
+            assert_eq!(verdict(policy, "url", "https://good.example/", ""), Verdict::Allow);
+            assert_eq!(verdict(policy, "url", "https://evil.example/", "good.example"), Verdict::Block);
+            assert_eq!(verdict(policy, "url", "https://good.example/", "evil.example"), Verdict::Block);
+            assert_eq!(verdict(policy, "host", "HTTPS://evil.example:8443", "good.example"), Verdict::Block);
+            assert_eq!(verdict(policy, "path", "/x", ""), Verdict::Allow);
+        }
+    }
+
+    #[test]
+    fn approvals_that_a_rule_asks_for_are_needed_where_it_allows() {
+        for (effect, verdict) in
+            [("allow", Verdict::RequireApproval), ("dry_run", Verdict::DryRun), ("block", Verdict::Block)]
+        {
+            let policy = policy(&format!("rules: [{{name: r, effect: {effect}, min_approvals: 2}}]"));
+            let decision = evaluate(&policy, &intent(r#"{"kind":"path","value":"/a"}"#));
+            assert_eq!((decision.verdict, decision.required_approvals), (verdict, 2));
+        }
     }
 
     #[test]

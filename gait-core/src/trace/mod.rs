@@ -184,6 +184,9 @@ pub enum TraceError {
     /// The signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// The key signed it as the trace of a simulation: nothing was enforced, so its verdict permits nothing.
+    #[error("the trace is signed as a simulation: its verdict was not enforced")]
+    Simulated,
     /// It is signed, but it is a record of another kind.
     #[error("unsupported trace schema: {schema_id} {schema_version}")]
     Schema {
@@ -237,6 +240,29 @@ impl TraceRecord {
         Ok(self)
     }
 
+    /// This trace, signed by `key` as one of a simulation.
+    ///
+    /// The signature covers the member `simulated` besides the others, which the record itself does not have: as a trace
+    /// of an enforced decision it does not verify, here or with existing readers, and there is no mark to take away
+    /// (control 16, item 6).
+    ///
+    /// # Errors
+    /// As [`TraceRecord::signed`].
+    pub fn signed_as_simulation(mut self, key: &PrivateKey) -> Result<Self, CanonicalError> {
+        self.signature = Some(key.sign_digest(&self.simulation_digest()?));
+        Ok(self)
+    }
+
+    fn simulation_digest(&self) -> Result<Sha256Hex, CanonicalError> {
+        #[derive(Serialize)]
+        struct Simulation<'a> {
+            #[serde(flatten)]
+            trace: &'a TraceRecord,
+            simulated: bool,
+        }
+        digest_of(&Simulation { trace: &Self { signature: None, ..self.clone() }, simulated: true })
+    }
+
     /// The digest that a signature is made over: all known members but the signature.
     ///
     /// # Errors
@@ -254,7 +280,11 @@ impl TraceRecord {
     /// [`TraceError`], the first that applies.
     pub fn verify(&self, key: &PublicKey) -> Result<(), TraceError> {
         let signature = self.signature.as_ref().ok_or(TraceError::Unsigned)?;
-        signature::verify(signature, &self.signable_digest()?, key)?;
+        if let Err(error) = signature::verify(signature, &self.signable_digest()?, key) {
+            let is_simulation = error == SignatureError::DigestMismatch
+                && signature::verify(signature, &self.simulation_digest()?, key).is_ok();
+            return Err(if is_simulation { TraceError::Simulated } else { error.into() });
+        }
         if self.schema_id != SCHEMA_ID || self.schema_version != SCHEMA_VERSION {
             let (schema_id, schema_version) = (self.schema_id.clone(), self.schema_version.clone());
             return Err(TraceError::Schema { schema_id, schema_version });
@@ -362,6 +392,27 @@ mod tests {
         assert_eq!(verify(TraceRecord { verdict: "allow".into(), ..worked_example() }), "signed_digest mismatch");
         let other = worked_example().verify(&PrivateKey::from_seed([7; 32]).public()).unwrap_err();
         assert_eq!(other.to_string(), "key id mismatch");
+    }
+
+    #[test]
+    fn a_trace_of_a_simulation_is_told_from_a_real_one_by_its_signature_alone() {
+        let real = TraceRecord { verdict: "allow".into(), ..worked_example() }.signed(&key()).unwrap();
+        let simulated = real.clone().signed_as_simulation(&key()).unwrap();
+        assert!(real.verify(&key().public()).is_ok());
+        assert!(matches!(simulated.verify(&key().public()), Err(TraceError::Simulated)));
+        assert_eq!(
+            TraceRecord { signature: None, ..simulated.clone() },
+            TraceRecord { signature: None, ..real.clone() }
+        );
+        let signed_digest = |trace: &TraceRecord| trace.signature.as_ref().unwrap().signed_digest.clone();
+        // What existing readers compare; the value is that of the canonical record with `"simulated":true` in its place.
+        assert_ne!(signed_digest(&simulated), signed_digest(&real));
+        let mut members = serde_json::to_value(&simulated).unwrap();
+        members.as_object_mut().unwrap().remove("signature");
+        members["simulated"] = true.into();
+        assert_eq!(signed_digest(&simulated), Sha256Hex::of(serde_jcs::to_vec(&members).unwrap()).to_string());
+        let changed = TraceRecord { verdict: "block".into(), ..simulated };
+        assert_eq!(changed.verify(&key().public()).unwrap_err().to_string(), "signed_digest mismatch");
     }
 
     #[test]
