@@ -93,29 +93,33 @@ fn rotate_in(folder: &Path) -> Result<Rotated, Failure> {
     // Two at once must not both replace the same key: one of the new ones would be lost after it has signed.
     let turn = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(".rotate"));
     turn.and_then(|turn| turn.lock().map(|()| turn)).map_err(failed).and_then(|_turn| {
-        let old = load_from(folder)?.ok_or_else(none)?.public();
+        let old_key = load_from(folder)?.ok_or_else(none)?;
+        let old = old_key.public();
         let archive = folder.join("archive");
         DirBuilder::new().recursive(true).mode(0o700).create(&archive).map_err(failed)?;
         let archived = archive.join(format!("{}.key", old.id()));
         let archived_public = archive.join(format!("{}.pub", old.id()));
-        match fs::hard_link(folder.join("signing.key"), &archived) {
-            // A rotation that was cut short kept it before.
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            _ => {}
-        }
+        // A copy: a key with two names would be refused by `gait exec` if the rotation were cut short here.
+        place_private(&archive, &archived, &old_key).map_err(failed)?;
         file::write_atomic(&archived_public, format!("{}\n", old.to_base64()).as_bytes()).map_err(Failure::io)?;
         let new = key_mode::throwaway()?;
-        let temporary = folder.join(temporary_name(&new));
-        let moved = write_private(&temporary, &new).and_then(|()| fs::rename(&temporary, folder.join("signing.key")));
-        if let Err(error) = moved {
-            let _ = fs::remove_file(&temporary);
-            return Err(failed(error));
-        }
+        place_private(folder, &folder.join("signing.key"), &new).map_err(failed)?;
         for changed in [archive.as_path(), folder] {
             File::open(changed).and_then(|folder| folder.sync_all()).map_err(failed)?;
         }
         Ok(Rotated { new, old, archived, archived_public })
     })
+}
+
+/// Puts `key` in the place of whatever is at `path` in `folder`, whole or not at all.
+fn place_private(folder: &Path, path: &Path, key: &PrivateKey) -> io::Result<()> {
+    let temporary = folder.join(temporary_name(key));
+    let moved = write_private(&temporary, key).and_then(|()| fs::rename(&temporary, path));
+    if moved.is_err() {
+        // Nothing to tell if it was not made.
+        let _ = fs::remove_file(&temporary);
+    }
+    moved
 }
 
 fn temporary_name(key: &PrivateKey) -> String {

@@ -4,6 +4,7 @@
 use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -18,7 +19,9 @@ struct Place(TempDir);
 
 impl Place {
     fn new() -> Self {
-        Place(TempDir::new().unwrap())
+        // Closed to others, as a folder with private keys must be.
+        let closed = fs::Permissions::from_mode(0o700);
+        Place(tempfile::Builder::new().permissions(closed).tempdir().unwrap())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -140,7 +143,9 @@ fn a_journal_named_by_its_path_is_sealed_and_stays() {
     for name in ["guard.json", "policy.yaml", "decisions/000001.jsonl"] {
         fs::copy(data(&format!("torn/{name}")), folder.join(name)).unwrap();
     }
-    let words = ["run", "seal", "./torn", "--private-key", &data("test.key")];
+    // A copy of its own: a checkout may be open to others, and then the key is refused.
+    fs::copy(data("test.key"), place.path("test.key")).unwrap();
+    let words = ["run", "seal", "./torn", "--private-key", "test.key"];
     let (code, answer) = place.json(&words);
     assert_eq!((code, &answer["ok"], &answer["complete"]), (0, &true.into(), &false.into()), "{answer}");
     let bundle = answer["bundle"].as_str().unwrap();

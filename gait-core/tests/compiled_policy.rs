@@ -301,7 +301,11 @@ fn check(document: &Value, subjects: &[Subject]) -> Result<usize, TestCaseError>
             // Not a path that a kernel gives: blocked, or decided without looking at it.
             continue;
         }
-        let reference = evaluate(&policy, &intent(kind, &value, domain, &context));
+        let mut reference = evaluate(&policy, &intent(kind, &value, domain, &context));
+        // That a path is not clean is told about intents only: no kernel gives such a path.
+        let is_remarked = reference.reason_codes.iter().any(|code| code == "intent_path_not_clean");
+        prop_assert_eq!(is_remarked, kind.target_kind == TargetKind::Path && !is_clean(&value));
+        reference.reason_codes.retain(|code| code != "intent_path_not_clean");
         by_rule += usize::from(reference.matched_rule.is_some());
         prop_assert_eq!(walked, &reference, "{:?} {:?}", kind, String::from_utf8_lossy(&value));
     }

@@ -5,6 +5,7 @@ use crate::schema::files;
 use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -18,7 +19,9 @@ pub struct Place {
 impl Place {
     /// A new one.
     pub fn new() -> Self {
-        let folder = TempDir::new().unwrap();
+        // Closed to others, as a folder with private keys must be.
+        let closed = fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().permissions(closed).tempdir().unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
         Place { folder, answers: Vec::new() }
     }

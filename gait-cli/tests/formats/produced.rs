@@ -292,6 +292,74 @@ fn evidence_packs() {
     assert_same_members("guard/pack_manifest", &place.of("guard/pack_manifest"), &but);
 }
 
+const GATED: &str = "default_verdict: block
+rules:
+  - name: write
+    effect: require_approval
+    require_broker_credential: true
+    broker_reference: Egress.Prod-1
+    broker_scopes: [write]
+    rate_limit: {requests: 9, window: hour}
+    match: {tool_names: [tool.write]}
+";
+
+const CALL: &str = r#"{"schema_id":"gait.gate.intent_request","schema_version":"1.0.0","created_at":"2026-05-04T05:02:01+02:00",
+ "tool_name":"tool.write","args":{},"targets":[{"kind":"path","value":"/srv/x","operation":"write"}],
+ "skill_provenance":{"skill_name":"s","skill_version":"1","source":"registry","publisher":"acme","digest":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","signature_key_id":"k"},
+ "context":{"identity":"al","workspace":"/w","risk_class":"high"}}"#;
+
+#[test]
+fn decisions_of_the_gate() {
+    let mut place = Place::new();
+    let key = place.write("signing.key", PRIVATE);
+    let (policy, intent) = (place.write("policy.yaml", GATED), place.write("intent.json.txt", CALL));
+    let eval = ["gate", "eval", "--policy", &policy, "--intent", &intent, "--key-mode", "prod", "--private-key", &key];
+    let with = |more: &[&'static str]| [&eval[..], more].concat();
+    let asked = place.ends(4, &with(&[]));
+    let digest = |name: &str| asked[name].as_str().unwrap().to_owned();
+    let (intent_digest, policy_digest) = (digest("intent_digest"), digest("policy_digest"));
+    let about = ["approve", "--intent-digest", &intent_digest, "--policy-digest", &policy_digest, "--ttl", "1h"];
+    let by = ["--scope", "tool:tool.write", "--approver", "kim", "--reason-code", "c", "--out", "token.json"];
+    place.ends(0, &[&about[..], &by].concat());
+    place.ends(4, &with(&["--approval-token", "token.json", "--approval-audit-out", "refused.json"]));
+    place.ends(0, &[&about[..], &by, &["--key-mode", "prod", "--private-key", &key]].concat());
+    let granted =
+        ["--approval-token", "token.json", "--credential-broker", "stub", "--approval-single-use", "uses.json"];
+    let answer = place.ends(0, &with(&granted));
+    assert_eq!(answer["verdict"], "allow", "{answer}");
+    let replayed = place.ends(4, &with(&granted));
+    assert!(replayed["reason_codes"].to_string().contains("approval_token_replayed"), "{replayed}");
+    let simulated = place.ends(0, &with(&["--simulate", "--trace-out", "simulated.json"]));
+    assert_eq!(simulated["would_have_blocked"], true, "{simulated}");
+    place.ends(0, &["trace", "verify", "simulated.json", "--private-key", &key]);
+    place.ends(0, &["gate", "eval", "--policy", &policy, "--intent", &intent, "--simulate"]);
+    place.ends(6, &["gate", "eval", "--policy", &policy]);
+    place.ends(6, &["approve", "--ttl", "1d"]);
+    place.ends(0, &["keys", "init"]);
+    place.ends(0, &["keys", "rotate"]);
+    place.check(&[
+        "gate/trace_record",
+        "gate/approval_token",
+        "gate/approval_audit_record",
+        "gate/approval_uses",
+        "gate/broker_credential_record",
+        "gate/rate_limit_state",
+        "cli/gate_eval",
+        "cli/approve",
+        "cli/keys_rotate",
+        "cli/trace_verify",
+        "cli/error",
+    ]);
+    assert_same_members("gate/approval_token", &place.of("gate/approval_token"), &[]);
+    assert_same_members("gate/approval_audit_record", &place.of("gate/approval_audit_record"), &[]);
+    assert_same_members("gate/approval_uses", &place.of("gate/approval_uses"), &[]);
+    assert_same_members("gate/broker_credential_record", &place.of("gate/broker_credential_record"), &[]);
+    assert_same_members("gate/rate_limit_state", &place.of("gate/rate_limit_state"), &[]);
+    // No rule of this policy violates anything that a simulation keeps.
+    assert_same_members("cli/gate_eval", &place.of("cli/gate_eval"), &[]);
+    assert_same_members("cli/approve", &place.of("cli/approve"), &[]);
+}
+
 #[test]
 fn policies_and_the_machine() {
     let mut place = Place::new();
@@ -341,7 +409,7 @@ fn a_sealed_run() {
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::copy(&file, target).unwrap();
     }
-    let key = data("test.key").display().to_string();
+    let key = place.write("test.key", &fs::read_to_string(data("test.key")).unwrap());
     place.ends(0, &["run", "seal", "./torn", "--private-key", &key]);
     // What is left on disk of a killed run ends with half a line and has no end: it is no artifact yet.
     fs::remove_dir_all(place.work().join("torn")).unwrap();

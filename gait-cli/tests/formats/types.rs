@@ -2,6 +2,7 @@
 
 use crate::schema::{Schemas, root};
 use crate::strict::example_places;
+use gait_core::approval::ApprovalToken;
 use gait_core::evidence::manifest::PackManifest;
 use gait_core::guarded::Receipt;
 use gait_core::intent::IntentRequest;
@@ -45,6 +46,7 @@ fn rewrite_line<T: DeserializeOwned + Serialize>(mut line: Value) -> Result<Valu
 fn rewrites() -> Vec<(&'static str, Rewrite)> {
     vec![
         ("exec/guard", rewrite::<Receipt>),
+        ("gate/approval_token", rewrite::<ApprovalToken>),
         ("gate/trace_record", rewrite::<TraceRecord>),
         ("guard/pack_manifest", rewrite::<PackManifest>),
         ("regress/config", rewrite::<Config>),
