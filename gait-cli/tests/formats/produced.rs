@@ -303,7 +303,7 @@ rules:
     match: {tool_names: [tool.write]}
 ";
 
-const CALL: &str = r#"{"schema_id":"gait.gate.intent_request","schema_version":"1.0.0","created_at":"2026-05-04T05:02:01+02:00",
+const CALL: &str = r#"{"schema_id":"gait.gate.intent_request","schema_version":"1.0.0","created_at":"2026-05-04T05:02:01+02:00","producer_version":"t",
  "tool_name":"tool.write","args":{},"targets":[{"kind":"path","value":"/srv/x","operation":"write"}],
  "skill_provenance":{"skill_name":"s","skill_version":"1","source":"registry","publisher":"acme","digest":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","signature_key_id":"k"},
  "context":{"identity":"al","workspace":"/w","risk_class":"high"}}"#;
@@ -325,7 +325,7 @@ fn decisions_of_the_gate() {
     place.ends(0, &[&about[..], &by, &["--key-mode", "prod", "--private-key", &key]].concat());
     let granted =
         ["--approval-token", "token.json", "--credential-broker", "stub", "--approval-single-use", "uses.json"];
-    let answer = place.ends(0, &with(&granted));
+    let answer = place.ends(0, &[&with(&granted)[..], &["--approval-audit-out", "granted.json"]].concat());
     assert_eq!(answer["verdict"], "allow", "{answer}");
     let replayed = place.ends(4, &with(&granted));
     assert!(replayed["reason_codes"].to_string().contains("approval_token_replayed"), "{replayed}");
@@ -355,7 +355,6 @@ fn decisions_of_the_gate() {
     assert_same_members("gate/approval_uses", &place.of("gate/approval_uses"), &[]);
     assert_same_members("gate/broker_credential_record", &place.of("gate/broker_credential_record"), &[]);
     assert_same_members("gate/rate_limit_state", &place.of("gate/rate_limit_state"), &[]);
-    // No rule of this policy violates anything that a simulation keeps.
     assert_same_members("cli/gate_eval", &place.of("cli/gate_eval"), &[]);
     assert_same_members("cli/approve", &place.of("cli/approve"), &[]);
 }
