@@ -14,7 +14,8 @@ pub const OWN_USAGE: [&str; 2] = ["gait help [<command>]", "gait version"];
 
 /// The usage block of all verbs, and where to read on.
 pub fn all() -> String {
-    let lines: Vec<String> = verbs().map(|verb| usage_line(verb, Usage::Short)).chain(OWN_USAGE.map(str::to_string)).collect();
+    let lines: Vec<String> =
+        verbs().map(|verb| usage_line(verb, Usage::Short)).chain(OWN_USAGE.map(str::to_string)).collect();
     format!("{}\n{}", block(&lines), READ_ON)
 }
 

@@ -7,7 +7,9 @@ use gait_core::signature::PrivateKey;
 use zeroize::Zeroizing;
 
 /// The flag, for verbs that sign.
-pub const KEY_MODE: Flag = Flag::value("key-mode", "dev|prod", "dev: sign with a key that is thrown away");
+pub const KEY_MODE: Flag =
+    Flag::value("key-mode", "dev|prod", "dev: sign with a key that is thrown away; prod: with the key named")
+        .default("dev");
 
 /// Where a signing key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

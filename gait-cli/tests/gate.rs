@@ -23,8 +23,8 @@ impl Place {
         place.write("i.json", INTENT);
         for (number, name) in (1..).zip(["signer", "kim", "lee", "stranger"]) {
             let key = PrivateKey::from_seed([number; 32]);
-            place.write(&format!("{name}.key"), &key.to_base64());
-            place.write(&format!("{name}.pub"), &key.public().to_base64());
+            place.write(&format!("{name}.key"), key.to_base64());
+            place.write(&format!("{name}.pub"), key.public().to_base64());
         }
         place
     }

@@ -5,6 +5,7 @@
 
 mod artifacts;
 mod boundary;
+mod gate;
 
 use crate::verb::Verb;
 
@@ -33,7 +34,7 @@ const fn example(line: &'static str, what: &'static str) -> Example {
 
 /// All entries.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    artifacts::ENTRIES.iter().chain(boundary::ENTRIES)
+    artifacts::ENTRIES.iter().chain(boundary::ENTRIES).chain(gate::ENTRIES)
 }
 
 /// What the manual says of `verb`.
@@ -102,6 +103,8 @@ mod tests {
         for flag in flags {
             assert!(!(flag.default.is_some() && flag.help.ends_with(')')), "--{}: {}", flag.name, flag.help);
         }
-        assert!(verbs().all(|verb| verb.order == Order::Interspersed || verb.path == ["exec"]));
+        // Where a positional ends the flags there are none, but for the agent's own command line.
+        let has_none = |verb: &&Verb| verb.positionals.is_empty() || verb.path == ["exec"];
+        assert!(verbs().filter(|verb| verb.order == Order::Leading).all(|verb| has_none(&verb)));
     }
 }

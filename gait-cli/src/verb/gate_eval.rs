@@ -36,7 +36,8 @@ pub static VERB: Verb = Verb {
     flags: &[
         Flag::value("policy", "<policy.yaml>", "what is allowed").required(),
         Flag::value("intent", "<intent.json>", "what is asked for").required(),
-        Flag::value("profile", "standard|oss-prod", "oss-prod: refuse what production must not have"),
+        Flag::value("profile", "standard|oss-prod", "oss-prod: refuse what production must not have")
+            .default("standard"),
         Flag::switch("simulate", "enforce nothing; tell what would have been blocked"),
         Flag::value("approval-token", "<token.json>", "an approval, as gait approve makes it"),
         Flag::value("approval-token-chain", "<csv>", "more approvals"),
@@ -50,8 +51,10 @@ pub static VERB: Verb = Verb {
         APPROVER_KEY,
         SINGLE_USE,
         Flag::value("approval-audit-out", "audit.json", "where the record of the approvals goes"),
-        Flag::value("rate-limit-state", "state.json", "where calls are counted; empty: nowhere").on_page(),
-        Flag::value("credential-broker", "off|stub|env|command", "who issues credentials"),
+        Flag::value("rate-limit-state", "state.json", "where calls are counted; empty: nowhere")
+            .default(rate_limits::DEFAULT_STATE)
+            .on_page(),
+        Flag::value("credential-broker", "off|stub|env|command", "who issues credentials").default("off"),
         Flag::value("credential-env-prefix", "GAIT_BROKER_TOKEN_", "what variables of the env broker start with")
             .on_page(),
         Flag::value("credential-command", "<path>", "the program of the command broker"),

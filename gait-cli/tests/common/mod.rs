@@ -6,6 +6,7 @@ use gait_core::canonical::canonical_bytes;
 use gait_core::digest::Sha256Hex;
 use serde_json::{Map, Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -35,7 +36,9 @@ pub struct Answer {
 
 impl Place {
     pub fn new() -> Self {
-        Place { folder: TempDir::new().unwrap() }
+        // Closed to others, as a folder with private keys must be.
+        let closed = fs::Permissions::from_mode(0o700);
+        Place { folder: tempfile::Builder::new().permissions(closed).tempdir().unwrap() }
     }
 
     /// A place with the run of `gait demo`.

@@ -132,7 +132,9 @@ pub fn answer(place: &str, words: &[&str], line: &str) -> Option<Document> {
         ["doctor", "adoption"] => "cli/doctor_adoption".to_owned(),
         ["doctor", ..] => "doctor/result".to_owned(),
         ["verify", "chain"] => "cli/verify_chain".to_owned(),
-        [one @ ("approve" | "demo" | "verify" | "exec" | "migrate" | "completions" | "man"), ..] => format!("cli/{one}"),
+        [one @ ("approve" | "demo" | "verify" | "exec" | "migrate" | "completions" | "man"), ..] => {
+            format!("cli/{one}")
+        }
         [group, verb] => format!("cli/{group}_{}", verb.replace('-', "_")),
         _ => return None,
     };
