@@ -7,6 +7,7 @@ mod pack;
 mod presign;
 mod receipt;
 pub mod redecide;
+pub mod simulate;
 pub mod trust;
 pub mod verify;
 

@@ -7,7 +7,7 @@ use super::derive::Derivation;
 use super::receipt::Plan;
 use crate::intent::{Intent, IntentRequest};
 use crate::journal::{Decided, Ledger, LedgerIntent, Source};
-use crate::policy::{Decision, Policy, Variables, evaluate};
+use crate::policy::{Decision, Policy, Variables, Verdict, evaluate};
 
 /// What has to stay equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,25 +56,59 @@ pub fn divergences(
     compare: Compare,
 ) -> Result<Vec<Divergence>, String> {
     let mut found = Vec::new();
-    for tally in derivation.tallies() {
-        let recorded = &ledger.decisions()[tally.decision];
-        if recorded.source != Source::Policy {
-            continue;
-        }
-        let entry = &ledger.intents()[tally.intent];
-        let now = evaluate(policy, &read_intent(entry)?);
-        if differs(recorded, &now, compare) {
-            let was = recorded.policy_verdict.unwrap_or(recorded.verdict);
+    redecide(ledger, derivation, policy, |again| {
+        let (recorded, now) = (again.recorded, &again.now);
+        if differs(recorded, now, compare) {
             found.push(Divergence {
-                intent_id: format!("intent_{}", entry.digest),
-                tool_name: entry.tool_name.to_string(),
-                value: entry.value.to_string(),
-                was: told(was.as_str(), &recorded.reason_codes, compare),
+                intent_id: format!("intent_{}", again.intent.digest),
+                tool_name: again.intent.tool_name.to_string(),
+                value: again.intent.value.to_string(),
+                was: told(again.was().as_str(), &recorded.reason_codes, compare),
                 now: told(now.verdict.as_str(), &now.reason_codes, compare),
             });
         }
-    }
+    })?;
     Ok(found)
+}
+
+/// A recorded decision of the policy, and the one that is made now.
+pub struct Again<'a> {
+    /// What was decided about.
+    pub intent: &'a LedgerIntent,
+    /// What the journal says.
+    pub recorded: &'a Decided,
+    /// How often it was decided so.
+    pub count: u64,
+    /// What is decided now.
+    pub now: Decision,
+}
+
+impl Again<'_> {
+    /// What the policy of the run had said, whatever approval or simulation made of it.
+    pub fn was(&self) -> Verdict {
+        self.recorded.policy_verdict.unwrap_or(self.recorded.verdict)
+    }
+}
+
+/// Decides every action again that the policy had decided, in the order of the records, and gives each to `take`.
+///
+/// # Errors
+/// As [`divergences`].
+pub fn redecide<'a>(
+    ledger: &'a Ledger,
+    derivation: &'a Derivation<'_>,
+    policy: &Policy,
+    mut take: impl FnMut(Again<'a>),
+) -> Result<(), String> {
+    for tally in derivation.tallies() {
+        let recorded = &ledger.decisions()[tally.decision];
+        if recorded.source == Source::Policy {
+            let intent = &ledger.intents()[tally.intent];
+            let now = evaluate(policy, &read_intent(intent)?);
+            take(Again { intent, recorded, count: tally.count, now });
+        }
+    }
+    Ok(())
 }
 
 fn told(verdict: &str, codes: &[String], compare: Compare) -> String {

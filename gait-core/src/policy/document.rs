@@ -1,8 +1,9 @@
 //! The members of a policy file, typed but not yet normalised (control 5.1).
-
-use std::rc::Rc;
+//!
+//! Reading goes on behind a fault, so that all of them are told at once.
 
 use super::error::YamlError;
+use super::fault::Faults;
 use super::model::Position;
 use super::scalar::Scalar;
 use super::yaml::{Data, Member, Node};
@@ -21,7 +22,22 @@ pub enum Strictness {
 pub struct At<T> {
     pub value: T,
     pub at: Position,
+    pub state: State,
 }
+
+/// How a value came to be what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Read from the file.
+    Given,
+    /// Not in the file: the value is that of its type.
+    Absent,
+    /// In the file, but something about it is wrong and was reported.
+    Faulty,
+}
+
+/// A list of words, each where it stands.
+pub type Words = Vec<At<String>>;
 
 macro_rules! documents {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $key:literal => $type:ty,)* })*) => {$(
@@ -32,12 +48,12 @@ macro_rules! documents {
         }
 
         impl Read for $name {
-            fn read(node: Option<&Node>, context: Context) -> Result<Self, YamlError> {
+            fn read(node: Option<&Node>, context: Context<'_>) -> Self {
                 const KEYS: &[&str] = &[$($key),*];
-                let members = members(node, KEYS, context.strictness)?;
+                let members = members(node, KEYS, context);
                 let at = node.map_or(context.at, |node| node.at);
-                $(let $field = field(members, $key, Context { at, ..context })?;)*
-                Ok(Self { $($field,)* })
+                $(let $field = field(members, $key, Context { at, ..context });)*
+                Self { $($field,)* }
             }
         }
     )*};
@@ -56,8 +72,8 @@ documents! {
     /// `fail_closed`.
     FailClosedDocument {
         enabled: "enabled" => bool,
-        risk_classes: "risk_classes" => Vec<String>,
-        required_fields: "required_fields" => Vec<String>,
+        risk_classes: "risk_classes" => Words,
+        required_fields: "required_fields" => Words,
     }
 
     /// One rule.
@@ -66,34 +82,35 @@ documents! {
         priority: "priority" => i64,
         effect: "effect" => String,
         matcher: "match" => MatchDocument,
-        reason_codes: "reason_codes" => Vec<String>,
-        violations: "violations" => Vec<String>,
+        reason_codes: "reason_codes" => Words,
+        violations: "violations" => Words,
         min_approvals: "min_approvals" => i64,
         require_distinct_approvers: "require_distinct_approvers" => bool,
         require_broker_credential: "require_broker_credential" => bool,
         broker_reference: "broker_reference" => String,
-        broker_scopes: "broker_scopes" => Vec<String>,
+        broker_scopes: "broker_scopes" => Words,
         rate_limit: "rate_limit" => RateLimitDocument,
         dataflow: "dataflow" => DataflowDocument,
         endpoint: "endpoint" => EndpointDocument,
+        examples: "examples" => StrictOnly<ExamplesDocument>,
     }
 
     /// `match`.
     MatchDocument {
-        tool_names: "tool_names" => Vec<String>,
-        risk_classes: "risk_classes" => Vec<String>,
-        target_kinds: "target_kinds" => Vec<String>,
-        target_values: "target_values" => Vec<String>,
-        provenance_sources: "provenance_sources" => Vec<String>,
-        identities: "identities" => Vec<String>,
-        workspace_prefixes: "workspace_prefixes" => Vec<String>,
-        endpoint_classes: "endpoint_classes" => Vec<String>,
-        skill_publishers: "skill_publishers" => Vec<String>,
-        skill_sources: "skill_sources" => Vec<String>,
-        data_classes: "data_classes" => Vec<String>,
-        destination_kinds: "destination_kinds" => Vec<String>,
-        destination_values: "destination_values" => Vec<String>,
-        destination_operations: "destination_operations" => Vec<String>,
+        tool_names: "tool_names" => Words,
+        risk_classes: "risk_classes" => Words,
+        target_kinds: "target_kinds" => Words,
+        target_values: "target_values" => Words,
+        provenance_sources: "provenance_sources" => Words,
+        identities: "identities" => Words,
+        workspace_prefixes: "workspace_prefixes" => Words,
+        endpoint_classes: "endpoint_classes" => Words,
+        skill_publishers: "skill_publishers" => Words,
+        skill_sources: "skill_sources" => Words,
+        data_classes: "data_classes" => Words,
+        destination_kinds: "destination_kinds" => Words,
+        destination_values: "destination_values" => Words,
+        destination_operations: "destination_operations" => Words,
     }
 
     /// `rate_limit`.
@@ -106,10 +123,10 @@ documents! {
     /// `dataflow`.
     DataflowDocument {
         enabled: "enabled" => bool,
-        tainted_sources: "tainted_sources" => Vec<String>,
-        destination_kinds: "destination_kinds" => Vec<String>,
-        destination_values: "destination_values" => Vec<String>,
-        destination_operations: "destination_operations" => Vec<String>,
+        tainted_sources: "tainted_sources" => Words,
+        destination_kinds: "destination_kinds" => Words,
+        destination_values: "destination_values" => Words,
+        destination_operations: "destination_operations" => Words,
         action: "action" => String,
         reason_code: "reason_code" => String,
         violation: "violation" => String,
@@ -118,11 +135,11 @@ documents! {
     /// `endpoint`.
     EndpointDocument {
         enabled: "enabled" => bool,
-        path_allowlist: "path_allowlist" => Vec<String>,
-        path_denylist: "path_denylist" => Vec<String>,
-        domain_allowlist: "domain_allowlist" => Vec<String>,
-        domain_denylist: "domain_denylist" => Vec<String>,
-        egress_classes: "egress_classes" => Vec<String>,
+        path_allowlist: "path_allowlist" => Words,
+        path_denylist: "path_denylist" => Words,
+        domain_allowlist: "domain_allowlist" => Words,
+        domain_denylist: "domain_denylist" => Words,
+        egress_classes: "egress_classes" => Words,
         action: "action" => String,
         destructive_action: "destructive_action" => String,
         reason_code: "reason_code" => String,
@@ -130,44 +147,109 @@ documents! {
     }
 }
 
+documents! {
+    /// `examples` of a rule.
+    ExamplesDocument {
+        matching: "match" => Vec<At<ExampleDocument>>,
+        others: "no_match" => Vec<At<ExampleDocument>>,
+    }
+
+    /// One of them as a partial intent.
+    PartialDocument {
+        action: "action" => String,
+        verdict: "verdict" => String,
+        tool_name: "tool_name" => String,
+        targets: "targets" => Vec<At<TargetDocument>>,
+        arg_provenance: "arg_provenance" => Vec<At<ProvenanceDocument>>,
+        skill_provenance: "skill_provenance" => SkillDocument,
+        context: "context" => ContextDocument,
+    }
+
+    /// A target of an example.
+    TargetDocument {
+        kind: "kind" => String,
+        value: "value" => String,
+        operation: "operation" => String,
+        sensitivity: "sensitivity" => String,
+        endpoint_class: "endpoint_class" => String,
+        endpoint_domain: "endpoint_domain" => String,
+        destructive: "destructive" => bool,
+    }
+
+    /// Provenance of an argument of an example.
+    ProvenanceDocument {
+        arg_path: "arg_path" => String,
+        source: "source" => String,
+    }
+
+    /// The skill of an example.
+    SkillDocument {
+        skill_name: "skill_name" => String,
+        publisher: "publisher" => String,
+        source: "source" => String,
+    }
+
+    /// The context of an example.
+    ContextDocument {
+        identity: "identity" => String,
+        workspace: "workspace" => String,
+        risk_class: "risk_class" => String,
+    }
+}
+
+/// Something that only strict readers look at: to the others the key is one that they do not know.
+#[derive(Clone, Debug)]
+pub struct StrictOnly<T>(pub T);
+
+/// An example: an action of a guarded run in short, or a partial intent.
+#[derive(Clone, Debug)]
+pub enum ExampleDocument {
+    Action(String),
+    Partial(Box<PartialDocument>),
+}
+
 /// What reading a node depends on besides the node.
 #[derive(Clone, Copy)]
-pub struct Context {
+pub struct Context<'f> {
     pub strictness: Strictness,
     /// Where an absent node would stand.
     pub at: Position,
+    pub faults: &'f Faults,
 }
 
 /// Something that a node, or its absence, can be read as.
 trait Read: Sized {
-    fn read(node: Option<&Node>, context: Context) -> Result<Self, YamlError>;
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self;
 }
 
 impl PolicyDocument {
-    /// Reads the root of a document; an absent one is the empty policy, a null one an error.
-    pub fn read_root(root: Option<&Node>, strictness: Strictness) -> Result<Self, YamlError> {
+    /// Reads the root of a document; an absent one is the empty policy, a null one a fault.
+    pub fn read_root(root: Option<&Node>, strictness: Strictness, faults: &Faults) -> Self {
         if let Some(root) = root.filter(|root| root.is_null()) {
-            return Err(mismatch(root, "mapping"));
+            faults.shape(mismatch(root, "mapping"));
         }
-        Self::read(root, Context { strictness, at: Position { line: 1, column: 1 } })
+        Self::read(root, Context { strictness, at: Position { line: 1, column: 1 }, faults })
     }
 }
 
-fn field<T: Read>(members: &[Member], key: &str, context: Context) -> Result<At<T>, YamlError> {
+fn field<T: Read>(members: &[Member], key: &str, context: Context<'_>) -> At<T> {
     let node = members.iter().find(|member| member.key == key).map(|member| &*member.value);
     At::read(node, context)
 }
 
 /// The members of a mapping; a null or absent one has none.
-fn members<'a>(node: Option<&'a Node>, known: &[&str], strictness: Strictness) -> Result<&'a [Member], YamlError> {
-    let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(&[]) };
-    let Data::Mapping(members) = &node.data else { return Err(mismatch(node, "mapping")) };
-    if strictness == Strictness::Strict
-        && let Some(stranger) = members.iter().find(|member| !known.contains(&member.key.as_str()))
-    {
-        return Err(YamlError::new(stranger.at, unknown_key(&stranger.key, known)));
+fn members<'a>(node: Option<&'a Node>, known: &[&str], context: Context<'_>) -> &'a [Member] {
+    let Some(node) = node.filter(|node| !node.is_null()) else { return &[] };
+    let Data::Mapping(members) = &node.data else {
+        context.faults.shape(mismatch(node, "mapping"));
+        return &[];
+    };
+    if context.strictness == Strictness::Strict {
+        for stranger in members.iter().filter(|member| !known.contains(&member.key.as_str())) {
+            context.faults.shape(YamlError::new(stranger.at, unknown_key(&stranger.key, known)));
+        }
     }
-    Ok(members)
+    members
 }
 
 fn mismatch(node: &Node, wanted: &str) -> YamlError {
@@ -175,57 +257,95 @@ fn mismatch(node: &Node, wanted: &str) -> YamlError {
 }
 
 impl<T: Read> Read for At<T> {
-    fn read(node: Option<&Node>, context: Context) -> Result<Self, YamlError> {
-        Ok(Self { value: T::read(node, context)?, at: node.map_or(context.at, |node| node.at) })
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self {
+        let before = context.faults.count();
+        let value = T::read(node, context);
+        let state = match node {
+            _ if context.faults.count() > before => State::Faulty,
+            Some(_) => State::Given,
+            None => State::Absent,
+        };
+        Self { value, at: node.map_or(context.at, |node| node.at), state }
     }
 }
 
 impl Read for String {
-    fn read(node: Option<&Node>, _: Context) -> Result<Self, YamlError> {
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self {
         match node.map(|node| (node, &node.data)) {
-            None => Ok(Self::new()),
-            Some((_, Data::Scalar(scalar))) => Ok(scalar.to_text()),
-            Some((node, _)) => Err(mismatch(node, "string")),
+            None => Self::new(),
+            Some((_, Data::Scalar(scalar))) => scalar.to_text(),
+            Some((node, _)) => {
+                context.faults.shape(mismatch(node, "string"));
+                Self::new()
+            }
         }
     }
 }
 
 impl Read for bool {
-    fn read(node: Option<&Node>, _: Context) -> Result<Self, YamlError> {
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self {
         match node.map(|node| (node, &node.data)) {
-            None | Some((_, Data::Scalar(Scalar::Null))) => Ok(false),
-            Some((_, Data::Scalar(Scalar::Bool(value)))) => Ok(*value),
-            Some((node, _)) => Err(mismatch(node, "boolean")),
+            None | Some((_, Data::Scalar(Scalar::Null))) => false,
+            Some((_, Data::Scalar(Scalar::Bool(value)))) => *value,
+            Some((node, _)) => {
+                context.faults.shape(mismatch(node, "boolean"));
+                false
+            }
         }
     }
 }
 
 impl Read for i64 {
-    fn read(node: Option<&Node>, _: Context) -> Result<Self, YamlError> {
-        match node.map(|node| (node, &node.data)) {
-            None => Ok(0),
-            Some((node, Data::Scalar(scalar))) => scalar.to_integer().ok_or_else(|| mismatch(node, "integer")),
-            Some((node, _)) => Err(mismatch(node, "integer")),
-        }
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self {
+        let Some(node) = node else { return 0 };
+        let number = match &node.data {
+            Data::Scalar(scalar) => scalar.to_integer(),
+            _ => None,
+        };
+        number.unwrap_or_else(|| {
+            context.faults.shape(mismatch(node, "integer"));
+            0
+        })
     }
 }
 
 impl<T: Read> Read for Vec<T> {
-    fn read(node: Option<&Node>, context: Context) -> Result<Self, YamlError> {
-        let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(Self::new()) };
-        let Data::Sequence(items) = &node.data else { return Err(mismatch(node, "sequence")) };
-        items.iter().map(|item: &Rc<Node>| T::read(Some(item), context)).collect()
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self {
+        let Some(node) = node.filter(|node| !node.is_null()) else { return Self::new() };
+        let Data::Sequence(items) = &node.data else {
+            context.faults.shape(mismatch(node, "sequence"));
+            return Self::new();
+        };
+        items.iter().map(|item| T::read(Some(item), context)).collect()
+    }
+}
+
+impl<T: Read> Read for StrictOnly<T> {
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self {
+        Self(T::read(node.filter(|_| context.strictness == Strictness::Strict), context))
+    }
+}
+
+impl Read for ExampleDocument {
+    fn read(node: Option<&Node>, context: Context<'_>) -> Self {
+        match node.map(|node| &node.data) {
+            Some(Data::Mapping(_)) => Self::Partial(Box::new(PartialDocument::read(node, context))),
+            _ => Self::Action(String::read(node, context)),
+        }
     }
 }
 
 fn unknown_key(key: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|candidate| (distance(key, candidate), candidate)).min();
-    match nearest {
-        Some((steps, candidate)) if steps <= 2 + candidate.len() / 6 => {
-            format!("unknown key `{key}`, did you mean `{candidate}`?")
-        }
-        _ => format!("unknown key `{key}`, expected one of {}", known.join(", ")),
+    match nearest(key, known) {
+        Some(candidate) => format!("unknown key `{key}`, did you mean `{candidate}`?"),
+        None => format!("unknown key `{key}`, expected one of {}", known.join(", ")),
     }
+}
+
+/// The word of `known` that `word` was probably meant to be.
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let (steps, candidate) = known.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
+    (steps <= 2 + candidate.len() / 6).then_some(candidate)
 }
 
 /// How many characters must be added, dropped or changed to get from one word to the other; letters

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::fault::{Fault, FaultKind};
 use super::model::Position;
 
 /// A fault of the YAML text or of its shape, before its source is known.
@@ -33,6 +34,13 @@ enum Kind {
 }
 
 impl PolicyError {
+    pub(super) fn of(fault: Fault, source: &str) -> Self {
+        match fault.kind {
+            FaultKind::Shape => Self::yaml(YamlError::new(fault.at, fault.message), source),
+            FaultKind::Meaning => Self::invalid(fault.at, fault.message),
+        }
+    }
+
     pub(super) fn yaml(error: YamlError, source: &str) -> Self {
         let excerpt = excerpt(source, error.at);
         Self { at: Some(error.at), kind: Kind::Yaml { message: error.message, excerpt } }
@@ -40,6 +48,13 @@ impl PolicyError {
 
     pub(super) fn invalid(at: impl Into<Option<Position>>, message: impl Into<String>) -> Self {
         Self { at: at.into(), kind: Kind::Invalid { message: message.into() } }
+    }
+
+    /// What is wrong, without the place and the lines around it.
+    pub fn message(&self) -> &str {
+        match &self.kind {
+            Kind::Yaml { message, .. } | Kind::Invalid { message } => message,
+        }
     }
 
     /// Where in the file, if it can be told.
@@ -62,7 +77,7 @@ impl std::error::Error for PolicyError {}
 
 /// The line of the fault with one before it and a mark below the column. Tabs and other controls show
 /// as blanks, long lines are cut.
-fn excerpt(source: &str, at: Position) -> String {
+pub fn excerpt(source: &str, at: Position) -> String {
     const WIDTH: usize = 160;
     let shown = |line: &str| -> String {
         line.chars().take(WIDTH).map(|character| if character.is_control() { ' ' } else { character }).collect()

@@ -157,7 +157,7 @@ impl Match {
     }
 
     /// Prefixes end at a separator: `/r` is not a prefix of `/repository` (control 16, item 12).
-    fn matches_workspace(&self, workspace: &str) -> bool {
+    pub(super) fn matches_workspace(&self, workspace: &str) -> bool {
         let is_below = |prefix: &String| {
             workspace
                 .strip_prefix(prefix.as_str())
@@ -257,7 +257,7 @@ impl Endpoint {
         verdict
     }
 
-    fn target_violations(&self, target: &Target) -> [Option<&'static str>; 5] {
+    pub(super) fn target_violations(&self, target: &Target) -> [Option<&'static str>; 5] {
         let [path_denied, path_not_allowed] = self.path_violations(target);
         let [domain_denied, domain_not_allowed] = self.domain_violations(target);
         [path_denied, path_not_allowed, domain_denied, domain_not_allowed, self.egress_violation(target)]

@@ -29,15 +29,31 @@ impl Variables {
         }
     }
 
+    /// What stands for a run where there is none, the same on every machine: examples are judged with it.
+    pub fn stand_ins() -> Self {
+        Self {
+            workspace: "/home/agent/project".to_owned(),
+            home: Some("/home/agent".to_owned()),
+            tmp: Some("/tmp/gait-run".to_owned()),
+        }
+    }
+
+    /// `text` with its variables replaced by their values.
+    ///
+    /// # Errors
+    /// A variable that does not exist or has no value.
+    pub fn fill(&self, text: &str) -> Result<String, UnknownVariable> {
+        self.replace(text, str::to_owned)
+    }
+
     /// `text` with its variables replaced by what `spell` makes of their values.
-    fn expand(&self, text: &str, spell: impl Fn(&str) -> String, rule: &Rule) -> Result<String, PolicyError> {
+    fn replace(&self, text: &str, spell: impl Fn(&str) -> String) -> Result<String, UnknownVariable> {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             let Some((variable, tail)) = after.split_once('}') else { break };
             let Some(value) = self.value(variable) else {
-                let message = format!("unknown variable ${{{variable}}} in \"{text}\" for {}", rule.name);
-                return Err(PolicyError::invalid(rule.position, message));
+                return Err(UnknownVariable { variable: variable.to_owned(), text: text.to_owned() });
             };
             expanded.push_str(before);
             // A root folder has its separator already.
@@ -48,6 +64,19 @@ impl Variables {
         expanded.push_str(rest);
         Ok(expanded)
     }
+
+    fn expand(&self, text: &str, spell: impl Fn(&str) -> String, rule: &Rule) -> Result<String, PolicyError> {
+        self.replace(text, spell)
+            .map_err(|error| PolicyError::invalid(rule.position, format!("{error} for {}", rule.name)))
+    }
+}
+
+/// A text uses a variable that stands for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown variable ${{{variable}}} in \"{text}\"")]
+pub struct UnknownVariable {
+    variable: String,
+    text: String,
 }
 
 impl Policy {

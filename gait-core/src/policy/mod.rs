@@ -8,7 +8,12 @@ mod digest;
 mod document;
 mod error;
 mod evaluate;
+mod example;
 mod expand;
+mod explain;
+mod fault;
+pub mod inspect;
+pub mod layout;
 mod model;
 mod normalize;
 pub mod pattern;
@@ -19,7 +24,9 @@ mod yaml;
 pub use document::Strictness;
 pub use error::PolicyError;
 pub use evaluate::{Decision, evaluate, evaluate_request};
-pub use expand::Variables;
+pub use example::{Action, ActionError};
+pub use expand::{UnknownVariable, Variables};
+pub use explain::{Condition, Explanation, RuleExplanation, Standing, explain};
 pub use model::{Dataflow, Endpoint, FailClosed, Match, Policy, Position, RateLimit, RequiredField, Rule, Verdict};
 pub(crate) use write::quoted;
 
@@ -36,10 +43,11 @@ impl Policy {
     /// [`PolicyError`] with line and column: text that is no YAML, values of a wrong type or meaning,
     /// and where `strictness` asks for it keys that the language does not have.
     pub fn parse(text: &str, strictness: Strictness) -> Result<Self, PolicyError> {
-        let at_fault = |error| PolicyError::yaml(error, text);
-        let root = yaml::first_document(text).map_err(at_fault)?;
-        let document = document::PolicyDocument::read_root(root.as_deref(), strictness).map_err(at_fault)?;
-        normalize::normalize(document, strictness)
+        let reading = reading(text, strictness);
+        match reading.faults.into_iter().next() {
+            Some(fault) => Err(PolicyError::of(fault, text)),
+            None => Ok(reading.policy),
+        }
     }
 
     /// Reads a policy file: [`Policy::parse`] of bytes that must be UTF-8.
@@ -51,13 +59,35 @@ impl Policy {
             Ok(text) => Self::parse(text, strictness),
             Err(error) => {
                 let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-                let line = valid.matches('\n').count() + 1;
-                let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-                let at = Position { line, column };
-                Err(PolicyError::yaml(error::YamlError::new(at, "the file is not UTF-8 from here on"), &valid))
+                Err(PolicyError::yaml(not_text(&valid), &valid))
             }
         }
     }
+}
+
+/// The error of a file whose text ends after `valid`.
+fn not_text(valid: &str) -> error::YamlError {
+    let line = valid.matches('\n').count() + 1;
+    let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    error::YamlError::new(Position { line, column }, "the file is not UTF-8 from here on")
+}
+
+/// What a text gives: of use as a policy only if there are no faults.
+struct Reading {
+    document: document::PolicyDocument,
+    policy: Policy,
+    faults: Vec<fault::Fault>,
+}
+
+fn reading(text: &str, strictness: Strictness) -> Reading {
+    let faults = fault::Faults::default();
+    let root = yaml::first_document(text, &faults).unwrap_or_else(|error| {
+        faults.shape(error);
+        None
+    });
+    let document = document::PolicyDocument::read_root(root.as_deref(), strictness, &faults);
+    let policy = normalize::normalize(&document, strictness, &faults);
+    Reading { document, policy, faults: faults.into_vec() }
 }
 
 #[cfg(test)]

@@ -2,241 +2,277 @@
 
 use super::document::{
     At, DataflowDocument, EndpointDocument, FailClosedDocument, MatchDocument, PolicyDocument, RateLimitDocument,
-    RuleDocument, Strictness,
+    RuleDocument, State, Strictness, Words,
 };
-use super::error::PolicyError;
-use super::model::{Dataflow, Endpoint, FailClosed, Match, Policy, Position, RateLimit, RequiredField, Rule, Verdict};
+use super::fault::Faults;
+use super::model::{Dataflow, Endpoint, FailClosed, Match, Policy, RateLimit, RequiredField, Rule, Verdict};
 use super::pattern::{DomainPattern, PathPattern, Validity};
 use super::{SCHEMA_ID, SCHEMA_VERSION};
 use crate::intent::EndpointClass;
 use crate::json::string_body_html_safe;
 use crate::text::{lower, lower_set, lower_trimmed, set};
 
-type Normal<T> = Result<T, PolicyError>;
-
-pub fn normalize(document: PolicyDocument, strictness: Strictness) -> Normal<Policy> {
-    expect_constant(&document.schema_id, SCHEMA_ID, "schema_id")?;
-    expect_constant(&document.schema_version, SCHEMA_VERSION, "schema_version")?;
+/// The policy that `document` gives. What means nothing is reported to `faults`, and the policy is then of no
+/// use but for looking for more faults.
+pub fn normalize(document: &PolicyDocument, strictness: Strictness, faults: &Faults) -> Policy {
+    expect_constant(&document.schema_id, SCHEMA_ID, "schema_id", faults);
+    expect_constant(&document.schema_version, SCHEMA_VERSION, "schema_version", faults);
     let word = or_default(&lower_trimmed(&document.default_verdict.value), "require_approval");
-    let default_verdict = Verdict::parse(&word)
-        .ok_or_else(|| PolicyError::invalid(document.default_verdict.at, format!("invalid default_verdict: {word}")))?;
-    let fail_closed = fail_closed(document.fail_closed.value)?;
-    let mut rules =
-        document.rules.value.into_iter().map(|document| rule(document, strictness)).collect::<Normal<Vec<_>>>()?;
+    let default_verdict = Verdict::parse(&word).unwrap_or_else(|| {
+        faults.meaning(document.default_verdict.at, format!("invalid default_verdict: {word}"));
+        Verdict::Block
+    });
+    let fail_closed = fail_closed(&document.fail_closed.value, faults);
+    let normalizer = |name| Normalizer { name, strictness, faults };
+    let mut rules: Vec<Rule> =
+        document.rules.value.iter().filter_map(|rule| normalizer(rule.value.name.value.trim()).rule(rule)).collect();
     rules.sort_by(|left, right| (left.priority, &left.name).cmp(&(right.priority, &right.name)));
-    Ok(Policy { default_verdict, fail_closed, rules })
+    Policy { default_verdict, fail_closed, rules }
 }
 
-fn expect_constant(found: &At<String>, wanted: &str, member: &str) -> Normal<()> {
-    if found.value.is_empty() || found.value == wanted {
-        return Ok(());
+fn expect_constant(found: &At<String>, wanted: &str, member: &str, faults: &Faults) {
+    if !found.value.is_empty() && found.value != wanted {
+        faults.meaning(found.at, format!("unsupported policy {member}: {}", found.value));
     }
-    Err(PolicyError::invalid(found.at, format!("unsupported policy {member}: {}", found.value)))
 }
 
 fn or_default(word: &str, default: &str) -> String {
     if word.is_empty() { default.to_owned() } else { word.to_owned() }
 }
 
-fn fail_closed(document: FailClosedDocument) -> Normal<FailClosed> {
+fn fail_closed(document: &FailClosedDocument, faults: &Faults) -> FailClosed {
     let enabled = document.enabled.value;
-    let mut risk_classes = lower_set(document.risk_classes.value);
+    let mut risk_classes = lowered(&document.risk_classes);
     if enabled && risk_classes.is_empty() {
         risk_classes = vec!["critical".to_owned(), "high".to_owned()];
     }
-    let required_field = |word: String| {
-        RequiredField::ALL.into_iter().find(|field| field.as_str() == word).ok_or_else(|| {
-            let message = format!("unsupported fail_closed required_field: {word}");
-            PolicyError::invalid(document.required_fields.at, message)
-        })
-    };
-    let required_fields =
-        lower_set(document.required_fields.value).into_iter().map(required_field).collect::<Normal<Vec<_>>>()?;
-    Ok(FailClosed { enabled, risk_classes, required_fields })
+    let named = |word: &str| RequiredField::ALL.into_iter().find(|field| field.as_str() == word);
+    unknown_words(
+        &document.required_fields,
+        |word| named(word).is_some(),
+        |word, at| {
+            faults.meaning(at, format!("unsupported fail_closed required_field: {word}"));
+        },
+    );
+    let required_fields = lowered(&document.required_fields).iter().filter_map(|word| named(word)).collect();
+    FailClosed { enabled, risk_classes, required_fields }
 }
 
-fn rule(document: At<RuleDocument>, strictness: Strictness) -> Normal<Rule> {
-    let At { value: document, at: position } = document;
-    let name = document.name.value.trim().to_owned();
-    if name.is_empty() {
-        return Err(PolicyError::invalid(position, "rule name is required"));
-    }
-    let effect = effect(&document.effect, &name)?;
-    let min_approvals = u64::try_from(document.min_approvals.value).map_err(|_| {
-        PolicyError::invalid(document.min_approvals.at, format!("min_approvals must be >= 0 for {name}"))
-    })?;
-    Ok(Rule {
-        priority: document.priority.value,
-        effect,
-        matcher: matcher(document.matcher.value, &name)?,
-        reason_codes: set(document.reason_codes.value),
-        violations: set(document.violations.value),
-        min_approvals,
-        require_distinct_approvers: document.require_distinct_approvers.value || min_approvals > 1,
-        require_broker_credential: document.require_broker_credential.value,
-        broker_reference: document.broker_reference.value.trim().to_owned(),
-        broker_scopes: lower_set(document.broker_scopes.value),
-        rate_limit: rate_limit(document.rate_limit.value, &name)?,
-        dataflow: dataflow(document.dataflow.value, &name)?,
-        endpoint: endpoint(document.endpoint.value, &name, strictness)?,
-        slug_reason: slug_reason(&name),
-        position,
-        name,
-    })
+fn words(list: &At<Words>) -> Vec<String> {
+    set(list.value.iter().map(|word| &word.value))
 }
 
-fn effect(document: &At<String>, name: &str) -> Normal<Verdict> {
-    let word = lower_trimmed(&document.value);
-    if word.is_empty() {
-        return Err(PolicyError::invalid(document.at, format!("rule effect is required for {name}")));
-    }
-    Verdict::parse(&word)
-        .ok_or_else(|| PolicyError::invalid(document.at, format!("invalid rule effect \"{word}\" for {name}")))
+fn lowered(list: &At<Words>) -> Vec<String> {
+    lower_set(list.value.iter().map(|word| &word.value))
 }
 
-fn matcher(document: MatchDocument, name: &str) -> Normal<Match> {
-    let endpoint_classes = lower_set(document.endpoint_classes.value);
-    if let Some(unknown) = endpoint_classes.iter().find(|class| EndpointClass::parse(class).is_none()) {
-        let message = format!("unsupported match endpoint_class \"{unknown}\" for {name}");
-        return Err(PolicyError::invalid(document.endpoint_classes.at, message));
-    }
-    Ok(Match {
-        tool_names: lower_set(document.tool_names.value),
-        risk_classes: lower_set(document.risk_classes.value),
-        target_kinds: lower_set(document.target_kinds.value),
-        target_values: set(document.target_values.value),
-        provenance_sources: lower_set(document.provenance_sources.value),
-        identities: set(document.identities.value),
-        workspace_prefixes: set(document.workspace_prefixes.value),
-        endpoint_classes,
-        skill_publishers: lower_set(document.skill_publishers.value),
-        skill_sources: lower_set(document.skill_sources.value),
-        data_classes: lower_set(document.data_classes.value),
-        destination_kinds: lower_set(document.destination_kinds.value),
-        destination_values: set(document.destination_values.value),
-        destination_operations: lower_set(document.destination_operations.value),
-    })
-}
-
-fn rate_limit(document: RateLimitDocument, name: &str) -> Normal<Option<RateLimit>> {
-    let requests = document.requests.value;
-    if requests < 0 {
-        return Err(PolicyError::invalid(document.requests.at, format!("rate_limit.requests must be >= 0 for {name}")));
-    }
-    let window = or_default(&lower_trimmed(&document.window.value), "minute");
-    let scope = or_default(&lower_trimmed(&document.scope.value), "tool_identity");
-    if requests > 0 {
-        one_of(&window, &["minute", "hour"], document.window.at, || {
-            format!("unsupported rate_limit.window \"{window}\" for {name}")
-        })?;
-    }
-    one_of(&scope, &["tool", "identity", "tool_identity"], document.scope.at, || {
-        format!("unsupported rate_limit.scope \"{scope}\" for {name}")
-    })?;
-    Ok((requests > 0).then_some(RateLimit { requests, window, scope }))
-}
-
-fn one_of(word: &str, words: &[&str], at: Position, message: impl FnOnce() -> String) -> Normal<()> {
-    if words.contains(&word) { Ok(()) } else { Err(PolicyError::invalid(at, message())) }
-}
-
-/// The action of a `dataflow` or `endpoint` block: `block` or `require_approval`.
-fn action(document: &At<String>, default: Verdict, what: &str, name: &str) -> Normal<Verdict> {
-    let word = or_default(&lower_trimmed(&document.value), default.as_str());
-    match Verdict::parse(&word) {
-        Some(verdict @ (Verdict::Block | Verdict::RequireApproval)) => Ok(verdict),
-        _ => Err(PolicyError::invalid(document.at, format!("unsupported {what} \"{word}\" for {name}"))),
-    }
-}
-
-fn dataflow(document: DataflowDocument, name: &str) -> Normal<Option<Dataflow>> {
-    let mut tainted_sources = lower_set(document.tainted_sources.value);
-    let destination_kinds = lower_set(document.destination_kinds.value);
-    let destination_values = set(document.destination_values.value);
-    let destination_operations = lower_set(document.destination_operations.value);
-    let lists = [&tainted_sources, &destination_kinds, &destination_values, &destination_operations];
-    if !document.enabled.value && lists.iter().all(|list| list.is_empty()) {
-        return Ok(None);
-    }
-    if tainted_sources.is_empty() {
-        tainted_sources = vec!["external".to_owned(), "tool_output".to_owned()];
-    }
-    Ok(Some(Dataflow {
-        tainted_sources,
-        destination_kinds,
-        destination_values,
-        destination_operations,
-        action: action(&document.action, Verdict::RequireApproval, "dataflow.action", name)?,
-        reason_code: or_default(document.reason_code.value.trim(), "dataflow_tainted_destination"),
-        violation: or_default(document.violation.value.trim(), "tainted_dataflow"),
-    }))
-}
-
-fn endpoint(document: EndpointDocument, name: &str, strictness: Strictness) -> Normal<Option<Endpoint>> {
-    let path_allowlist = path_patterns(document.path_allowlist, "path_allowlist", name, strictness)?;
-    let path_denylist = path_patterns(document.path_denylist, "path_denylist", name, strictness)?;
-    let domain_allowlist = domain_patterns(document.domain_allowlist, "domain_allowlist", name, strictness)?;
-    let domain_denylist = domain_patterns(document.domain_denylist, "domain_denylist", name, strictness)?;
-    let egress_classes = lower_set(document.egress_classes.value);
-    for class in &egress_classes {
-        let message = match EndpointClass::parse(class) {
-            Some(class) if class.is_network() => continue,
-            Some(_) => format!("endpoint.egress_class must be network class for {name}"),
-            None => format!("unsupported endpoint.egress_class \"{class}\" for {name}"),
-        };
-        return Err(PolicyError::invalid(document.egress_classes.at, message));
-    }
-    let has_destructive = !lower_trimmed(&document.destructive_action.value).is_empty();
-    let is_active = document.enabled.value
-        || has_destructive
-        || !(path_allowlist.is_empty() && path_denylist.is_empty())
-        || !(domain_allowlist.is_empty() && domain_denylist.is_empty())
-        || !egress_classes.is_empty();
-    if !is_active {
-        return Ok(None);
-    }
-    let destructive_action = has_destructive
-        .then(|| action(&document.destructive_action, Verdict::Block, "endpoint.destructive_action", name))
-        .transpose();
-    Ok(Some(Endpoint {
-        path_allowlist,
-        path_denylist,
-        domain_allowlist,
-        domain_denylist,
-        egress_classes,
-        action: action(&document.action, Verdict::Block, "endpoint.action", name)?,
-        destructive_action: destructive_action?,
-        reason_code: or_default(document.reason_code.value.trim(), "endpoint_constraint_violation"),
-        violation: or_default(document.violation.value.trim(), "endpoint_constraint_violation"),
-    }))
-}
-
-fn path_patterns(list: At<Vec<String>>, what: &str, name: &str, strictness: Strictness) -> Normal<Vec<PathPattern>> {
-    let patterns: Vec<_> = set(list.value).iter().map(|text| PathPattern::parse(text)).collect();
-    let malformed = patterns.iter().find(|pattern| pattern.validity() == Validity::Malformed);
-    refuse_malformed(malformed.map(PathPattern::text), list.at, what, name, strictness)?;
-    Ok(patterns)
-}
-
-fn domain_patterns(
-    list: At<Vec<String>>,
-    what: &str,
-    name: &str,
-    strictness: Strictness,
-) -> Normal<Vec<DomainPattern>> {
-    let patterns: Vec<_> = lower_set(list.value).iter().map(|text| DomainPattern::parse(text)).collect();
-    let malformed = patterns.iter().find(|pattern| pattern.validity() == Validity::Malformed);
-    refuse_malformed(malformed.map(DomainPattern::text), list.at, what, name, strictness)?;
-    Ok(patterns)
-}
-
-/// A pattern that can match nothing protects nothing: existing readers take it, strict ones don't.
-fn refuse_malformed(text: Option<&str>, at: Position, what: &str, name: &str, strictness: Strictness) -> Normal<()> {
-    match text {
-        Some(text) if strictness == Strictness::Strict => {
-            Err(PolicyError::invalid(at, format!("malformed endpoint.{what} pattern \"{text}\" for {name}")))
+/// Tells `report` the words of `list` in lower case that are none of the known ones.
+fn unknown_words(list: &At<Words>, is_known: impl Fn(&str) -> bool, report: impl Fn(&str, super::Position)) {
+    for word in &list.value {
+        let lower = lower_trimmed(&word.value);
+        if !lower.is_empty() && !is_known(&lower) {
+            report(&lower, word.at);
         }
-        _ => Ok(()),
+    }
+}
+
+/// Normalises one rule.
+struct Normalizer<'a> {
+    /// The name of the rule, for messages.
+    name: &'a str,
+    strictness: Strictness,
+    faults: &'a Faults,
+}
+
+impl Normalizer<'_> {
+    fn rule(&self, document: &At<RuleDocument>) -> Option<Rule> {
+        let At { value: document, at: position, .. } = document;
+        let (name, faults) = (self.name, self.faults);
+        if name.is_empty() && document.name.state != State::Faulty {
+            faults.meaning(*position, "rule name is required");
+        }
+        let effect = self.effect(&document.effect);
+        let min_approvals = u64::try_from(document.min_approvals.value).unwrap_or_else(|_| {
+            faults.meaning(document.min_approvals.at, format!("min_approvals must be >= 0 for {name}"));
+            0
+        });
+        let matcher = self.matcher(&document.matcher.value);
+        let rate_limit = self.rate_limit(&document.rate_limit.value);
+        let dataflow = self.dataflow(&document.dataflow.value);
+        let endpoint = self.endpoint(&document.endpoint.value);
+        Some(Rule {
+            priority: document.priority.value,
+            effect: effect?,
+            matcher,
+            reason_codes: words(&document.reason_codes),
+            violations: words(&document.violations),
+            min_approvals,
+            require_distinct_approvers: document.require_distinct_approvers.value || min_approvals > 1,
+            require_broker_credential: document.require_broker_credential.value,
+            broker_reference: document.broker_reference.value.trim().to_owned(),
+            broker_scopes: lowered(&document.broker_scopes),
+            rate_limit,
+            dataflow,
+            endpoint,
+            slug_reason: slug_reason(name),
+            position: *position,
+            name: name.to_owned(),
+        })
+    }
+
+    fn effect(&self, document: &At<String>) -> Option<Verdict> {
+        let word = lower_trimmed(&document.value);
+        let verdict = Verdict::parse(&word);
+        if verdict.is_none() && document.state != State::Faulty {
+            let message = match word.is_empty() {
+                true => format!("rule effect is required for {}", self.name),
+                false => format!("invalid rule effect \"{word}\" for {}", self.name),
+            };
+            self.faults.meaning(document.at, message);
+        }
+        verdict
+    }
+
+    fn matcher(&self, document: &MatchDocument) -> Match {
+        unknown_words(
+            &document.endpoint_classes,
+            |word| EndpointClass::parse(word).is_some(),
+            |word, at| {
+                self.faults.meaning(at, format!("unsupported match endpoint_class \"{word}\" for {}", self.name));
+            },
+        );
+        Match {
+            tool_names: lowered(&document.tool_names),
+            risk_classes: lowered(&document.risk_classes),
+            target_kinds: lowered(&document.target_kinds),
+            target_values: words(&document.target_values),
+            provenance_sources: lowered(&document.provenance_sources),
+            identities: words(&document.identities),
+            workspace_prefixes: words(&document.workspace_prefixes),
+            endpoint_classes: lowered(&document.endpoint_classes),
+            skill_publishers: lowered(&document.skill_publishers),
+            skill_sources: lowered(&document.skill_sources),
+            data_classes: lowered(&document.data_classes),
+            destination_kinds: lowered(&document.destination_kinds),
+            destination_values: words(&document.destination_values),
+            destination_operations: lowered(&document.destination_operations),
+        }
+    }
+
+    fn rate_limit(&self, document: &RateLimitDocument) -> Option<RateLimit> {
+        let (name, requests) = (self.name, document.requests.value);
+        if requests < 0 {
+            self.faults.meaning(document.requests.at, format!("rate_limit.requests must be >= 0 for {name}"));
+        }
+        let window = or_default(&lower_trimmed(&document.window.value), "minute");
+        let scope = or_default(&lower_trimmed(&document.scope.value), "tool_identity");
+        if requests > 0 && !["minute", "hour"].contains(&window.as_str()) {
+            self.faults.meaning(document.window.at, format!("unsupported rate_limit.window \"{window}\" for {name}"));
+        }
+        if !["tool", "identity", "tool_identity"].contains(&scope.as_str()) {
+            self.faults.meaning(document.scope.at, format!("unsupported rate_limit.scope \"{scope}\" for {name}"));
+        }
+        (requests > 0).then_some(RateLimit { requests, window, scope })
+    }
+
+    /// The action of a `dataflow` or `endpoint` block: `block` or `require_approval`.
+    fn action(&self, document: &At<String>, default: Verdict, what: &str) -> Verdict {
+        let word = or_default(&lower_trimmed(&document.value), default.as_str());
+        match Verdict::parse(&word) {
+            Some(verdict @ (Verdict::Block | Verdict::RequireApproval)) => verdict,
+            _ => {
+                self.faults.meaning(document.at, format!("unsupported {what} \"{word}\" for {}", self.name));
+                default
+            }
+        }
+    }
+
+    fn dataflow(&self, document: &DataflowDocument) -> Option<Dataflow> {
+        let mut tainted_sources = lowered(&document.tainted_sources);
+        let destination_kinds = lowered(&document.destination_kinds);
+        let destination_values = words(&document.destination_values);
+        let destination_operations = lowered(&document.destination_operations);
+        let lists = [&tainted_sources, &destination_kinds, &destination_values, &destination_operations];
+        if !document.enabled.value && lists.iter().all(|list| list.is_empty()) {
+            return None;
+        }
+        if tainted_sources.is_empty() {
+            tainted_sources = vec!["external".to_owned(), "tool_output".to_owned()];
+        }
+        Some(Dataflow {
+            tainted_sources,
+            destination_kinds,
+            destination_values,
+            destination_operations,
+            action: self.action(&document.action, Verdict::RequireApproval, "dataflow.action"),
+            reason_code: or_default(document.reason_code.value.trim(), "dataflow_tainted_destination"),
+            violation: or_default(document.violation.value.trim(), "tainted_dataflow"),
+        })
+    }
+
+    fn endpoint(&self, document: &EndpointDocument) -> Option<Endpoint> {
+        let path_allowlist = self.path_patterns(&document.path_allowlist, "path_allowlist");
+        let path_denylist = self.path_patterns(&document.path_denylist, "path_denylist");
+        let domain_allowlist = self.domain_patterns(&document.domain_allowlist, "domain_allowlist");
+        let domain_denylist = self.domain_patterns(&document.domain_denylist, "domain_denylist");
+        let is_network = |word: &str| EndpointClass::parse(word).is_some_and(EndpointClass::is_network);
+        unknown_words(&document.egress_classes, is_network, |word, at| {
+            let message = match EndpointClass::parse(word) {
+                Some(_) => format!("endpoint.egress_class must be network class for {}", self.name),
+                None => format!("unsupported endpoint.egress_class \"{word}\" for {}", self.name),
+            };
+            self.faults.meaning(at, message);
+        });
+        let egress_classes = lowered(&document.egress_classes);
+        let has_destructive = !lower_trimmed(&document.destructive_action.value).is_empty();
+        let is_active = document.enabled.value
+            || has_destructive
+            || !(path_allowlist.is_empty() && path_denylist.is_empty())
+            || !(domain_allowlist.is_empty() && domain_denylist.is_empty())
+            || !egress_classes.is_empty();
+        if !is_active {
+            return None;
+        }
+        let destructive_action = has_destructive
+            .then(|| self.action(&document.destructive_action, Verdict::Block, "endpoint.destructive_action"));
+        Some(Endpoint {
+            path_allowlist,
+            path_denylist,
+            domain_allowlist,
+            domain_denylist,
+            egress_classes,
+            action: self.action(&document.action, Verdict::Block, "endpoint.action"),
+            destructive_action,
+            reason_code: or_default(document.reason_code.value.trim(), "endpoint_constraint_violation"),
+            violation: or_default(document.violation.value.trim(), "endpoint_constraint_violation"),
+        })
+    }
+
+    fn path_patterns(&self, list: &At<Words>, what: &str) -> Vec<PathPattern> {
+        let is_malformed = |word: &str| PathPattern::parse(word).validity() == Validity::Malformed;
+        self.refuse_malformed(list, what, is_malformed);
+        words(list).iter().map(|text| PathPattern::parse(text)).collect()
+    }
+
+    fn domain_patterns(&self, list: &At<Words>, what: &str) -> Vec<DomainPattern> {
+        let is_malformed = |word: &str| DomainPattern::parse(&lower(word)).validity() == Validity::Malformed;
+        self.refuse_malformed(list, what, is_malformed);
+        lowered(list).iter().map(|text| DomainPattern::parse(text)).collect()
+    }
+
+    /// A pattern that can match nothing protects nothing: existing readers take it, strict ones don't.
+    fn refuse_malformed(&self, list: &At<Words>, what: &str, is_malformed: impl Fn(&str) -> bool) {
+        if self.strictness == Strictness::Lenient {
+            return;
+        }
+        for word in &list.value {
+            let text = word.value.trim();
+            // Only brackets and escapes can be malformed.
+            if text.contains(['[', '\\']) && is_malformed(text) {
+                let message = format!("malformed endpoint.{what} pattern \"{text}\" for {}", self.name);
+                self.faults.meaning(word.at, message);
+            }
+        }
     }
 }
 

@@ -26,6 +26,14 @@ impl Scalar {
         }
     }
 
+    /// Whether the two are the same value of the same type; NaN is NaN.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Float(one), Self::Float(other)) => one.to_bits() == other.to_bits(),
+            _ => self == other,
+        }
+    }
+
     /// What it is, for messages.
     pub const fn kind(&self) -> &'static str {
         match self {

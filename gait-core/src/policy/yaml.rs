@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag, options};
 
 use super::error::YamlError;
+use super::fault::Faults;
 use super::model::Position;
 use super::scalar::Scalar;
 
@@ -59,13 +60,17 @@ impl Node {
 }
 
 /// The first document of `text`; nothing if the text holds none. The other documents must be well-formed.
-pub fn first_document(text: &str) -> Result<Option<Rc<Node>>, YamlError> {
+/// Keys that are there twice are reported to `faults`, and the first of them counts.
+///
+/// # Errors
+/// What ends the reading: text that is no YAML.
+pub fn first_document(text: &str, faults: &Faults) -> Result<Option<Rc<Node>>, YamlError> {
     if text.starts_with('\u{feff}') {
         return Err(YamlError::new(Position { line: 1, column: 1 }, "the file starts with a byte order mark"));
     }
-    let mut builder = Builder::default();
+    let mut builder = Builder { open: Vec::new(), anchors: HashMap::new(), unfolded: 0, faults };
     let mut first = None;
-    for event in Parser::new_from_str(text) {
+    for event in Parser::new_from_str_with_options(text, options! { emit_comments: false }) {
         let (event, span) = event.map_err(|error| syntax_error(&error))?;
         if first.is_some() {
             continue;
@@ -77,12 +82,12 @@ pub fn first_document(text: &str) -> Result<Option<Rc<Node>>, YamlError> {
     Ok(first.filter(|root| !root.is_absent).map(|root| root.node))
 }
 
-fn syntax_error(error: &ScanError) -> YamlError {
+pub fn syntax_error(error: &ScanError) -> YamlError {
     let marker = error.marker();
     YamlError::new(Position { line: marker.line().max(1), column: marker.col() + 1 }, error.info())
 }
 
-fn position(span: &Span) -> Position {
+pub fn position(span: &Span) -> Position {
     Position { line: span.start.line().max(1), column: span.start.col() + 1 }
 }
 
@@ -93,11 +98,11 @@ struct Root {
 }
 
 /// Collections that are still open, innermost last.
-#[derive(Default)]
-struct Builder {
+struct Builder<'f> {
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
     unfolded: usize,
+    faults: &'f Faults,
 }
 
 struct Open {
@@ -115,9 +120,11 @@ enum OpenKind {
 enum Key {
     Name(String, Position),
     Merge,
+    /// It was there before: what it holds counts for nothing.
+    Repeated,
 }
 
-impl Builder {
+impl Builder<'_> {
     /// Takes the next event; gives the root once it is complete.
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<Option<Root>, YamlError> {
         let at = position(&span);
@@ -177,9 +184,12 @@ impl Builder {
             *key = Some(Key::Merge);
             return Ok(());
         }
-        if let Some(earlier) = places.insert(text.clone(), at) {
-            return Err(YamlError::new(at, format!("mapping key `{text}` already defined at {earlier}")));
+        if let Some(earlier) = places.get(&text) {
+            self.faults.shape(YamlError::new(at, format!("mapping key `{text}` already defined at {earlier}")));
+            *key = Some(Key::Repeated);
+            return Ok(());
         }
+        places.insert(text.clone(), at);
         *key = Some(Key::Name(text, at));
         Ok(())
     }
@@ -235,6 +245,7 @@ impl Builder {
             OpenKind::Mapping { members, merges, key, .. } => match key.take() {
                 Some(Key::Merge) => merges.push(node),
                 Some(Key::Name(key, at)) => members.push(Member { key, at, value: node }),
+                Some(Key::Repeated) => {}
                 None => return Err(YamlError::new(node.at, "a key must be a scalar")),
             },
         }
