@@ -3,10 +3,10 @@
 use crate::eventlog::CallLog;
 use crate::exit::{Exit, Status};
 use crate::failure::Failure;
-use crate::flags::{self, FlagError, nearest};
+use crate::flags::{self, FlagError, ShortHelp, nearest};
 use crate::help;
 use crate::render::{self, Form, Printed};
-use crate::verb::{Call, GROUPS, Group, Verb, verbs};
+use crate::verb::{Call, GROUPS, Group, Help, Verb, verbs};
 use gait_core::digest::Sha256Hex;
 use std::ffi::{OsStr, OsString};
 
@@ -44,9 +44,13 @@ fn printed(args: &[OsString], correlation_id: &str) -> Printed {
             ..plain(Exit::InvalidInput, usage)
         },
         Request::Verb(verb, tokens) => {
-            let form = if flags::wants_json(verb.flags, verb.order, tokens) { Form::Json } else { Form::Text };
+            let (wants_json, short): (fn(&_, _, &_) -> _, _) = match verb.help {
+                Help::Reference => (flags::wants_json_before_error, ShortHelp::Refused),
+                Help::Page | Help::UsageOnly => (flags::wants_json, ShortHelp::Taken),
+            };
+            let form = if wants_json(verb.flags, verb.order, tokens) { Form::Json } else { Form::Text };
             let answer = |result| render::answer(form, verb.label, correlation_id, result);
-            match flags::parse(verb.flags, verb.order, tokens) {
+            match flags::parse(verb.flags, verb.order, short, tokens) {
                 // Help is text, also for those who asked for JSON.
                 Ok(args) if args.help => plain(Exit::Ok, help::page(verb)),
                 Ok(args) => answer((verb.run)(&Call { args, form })),
@@ -191,7 +195,6 @@ fn correlation_id(args: &[OsString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verb::Help;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()

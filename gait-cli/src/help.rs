@@ -23,16 +23,17 @@ const READ_ON: &str = "gait help <command>  tells what a command does, its flags
 gait man | man -l -  is the manual page; gait completions <shell> completes words in bash, zsh and fish
 ";
 
-/// The usage block of the verbs below a word.
+/// The usage block of the verbs below a word, as a wrong call is answered.
 pub fn group_usage(group: &Group) -> String {
-    block(&below(group).map(|verb| usage_line(verb, Usage::Short)).collect::<Vec<_>>())
+    let shown = below(group).filter(|verb| verb.is_in_group_usage());
+    block(&shown.map(|verb| usage_line(verb, Usage::Short)).collect::<Vec<_>>())
 }
 
-/// The same, with what each verb does.
+/// The same of all verbs, with what each does.
 pub fn group(group: &Group) -> String {
     let rows: Vec<(String, String)> =
         below(group).map(|verb| (verb.path.join(" "), verb.explain.to_string())).collect();
-    let mut text = group_usage(group);
+    let mut text = block(&below(group).map(|verb| usage_line(verb, Usage::Short)).collect::<Vec<_>>());
     let _ = write!(text, "\n{}\n\nCommands:\n{}", group.explain, table(&rows));
     let _ = write!(text, "\nRead on: gait help {} <command>\n", group.word);
     text
@@ -46,7 +47,7 @@ pub fn below(group: &Group) -> impl Iterator<Item = &'static Verb> {
 /// The whole help page of one verb; only the usage block where `--help` of that verb is no more than that.
 pub fn page(verb: &Verb) -> String {
     let usage = block(&usage_lines(verb));
-    if verb.help == crate::verb::Help::UsageOnly {
+    if verb.help != crate::verb::Help::Page {
         return usage;
     }
     usage + &rest_of_page(verb)

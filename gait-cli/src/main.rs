@@ -17,6 +17,7 @@ mod local_key;
 mod locate;
 mod manual;
 mod pack;
+mod policy_file;
 mod private_file;
 mod reference;
 mod render;

@@ -44,6 +44,11 @@ impl Outcome {
         Outcome { notes: notes.to_vec(), ..self }
     }
 
+    /// The same answer with this text, as it stands.
+    pub fn with_text(self, text: String) -> Self {
+        Outcome { text, ..self }
+    }
+
     /// The same answer with another status.
     pub fn with_status(self, status: Status) -> Self {
         Outcome { status, ..self }

@@ -144,6 +144,19 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     file.commit()
 }
 
+/// Writes `bytes` in place of the file at `path`, which must exist and whose permissions stay; a link stays one.
+///
+/// # Errors
+/// [`PathError`]; the file is as it was before.
+pub fn rewrite(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let target = fs::canonicalize(path).map_err(PathError::of("open", path))?;
+    let permissions = fs::metadata(&target).map_err(PathError::of("stat", path))?.permissions();
+    let mut file = AtomicFile::create(&target)?;
+    file.write_all(bytes).map_err(PathError::of("write", path))?;
+    file.file.set_permissions(permissions).map_err(PathError::of("chmod", path))?;
+    file.commit()
+}
+
 /// Creates `folder` and those above it, 0750.
 ///
 /// # Errors

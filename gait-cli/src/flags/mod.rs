@@ -6,7 +6,7 @@ mod nearest;
 mod parse;
 
 pub use nearest::nearest;
-pub use parse::{Args, FlagError, parse, wants_explain, wants_json};
+pub use parse::{Args, FlagError, ShortHelp, parse, wants_explain, wants_json, wants_json_before_error};
 
 /// One flag of a verb.
 #[derive(Clone, Copy, Debug)]

@@ -23,6 +23,8 @@ pub enum FlagError {
     Undefined { name: String },
     #[error("flag needs an argument: -{name}")]
     NoArgument { name: &'static str },
+    #[error("flag: help requested")]
+    HelpRequested,
     #[error("invalid boolean value {value:?} for -{name}: parse error")]
     NotBoolean { name: &'static str, value: String },
 }
@@ -59,12 +61,34 @@ impl Args {
     }
 }
 
+/// What `-h` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShortHelp {
+    /// `--help`.
+    Taken,
+    /// An error, as in the reference.
+    Refused,
+}
+
 /// Sorts `tokens` into flags of `table` and positionals.
 ///
 /// # Errors
 /// The first token that breaks the grammar.
-pub fn parse(table: &[Flag], order: Order, tokens: &[OsString]) -> Result<Args, FlagError> {
+pub fn parse(table: &[Flag], order: Order, short: ShortHelp, tokens: &[OsString]) -> Result<Args, FlagError> {
     let mut args = Args::default();
+    read(&mut args, table, order, short, tokens)?;
+    Ok(args)
+}
+
+/// Whether `--json` is on where the first token that breaks the grammar is reached.
+pub fn wants_json_before_error(table: &[Flag], order: Order, tokens: &[OsString]) -> bool {
+    let mut args = Args::default();
+    // What breaks the grammar is told by `parse`.
+    let _ = read(&mut args, table, order, ShortHelp::Refused, tokens);
+    args.is_on("json")
+}
+
+fn read(args: &mut Args, table: &[Flag], order: Order, short: ShortHelp, tokens: &[OsString]) -> Result<(), FlagError> {
     let mut rest = tokens.iter();
     while let Some(token) = rest.next() {
         if token == "--" {
@@ -88,13 +112,14 @@ pub fn parse(table: &[Flag], order: Order, tokens: &[OsString]) -> Result<Args, 
                 let value = attached.or_else(|| rest.next().cloned());
                 args.flags.push((flag.name, value.ok_or(FlagError::NoArgument { name: flag.name })?));
             }
+            None if name == "h" && short == ShortHelp::Refused => return Err(FlagError::HelpRequested),
             None if name == "help" || name == "h" => {
                 args.help = attached.map_or(Ok(true), |value| boolean("help", &value))?;
             }
             None => return Err(FlagError::Undefined { name }),
         }
     }
-    Ok(args)
+    Ok(())
 }
 
 /// Whether `--json` is on, however the rest of the line reads: errors of the line are answered in this form.
@@ -192,7 +217,7 @@ mod tests {
     }
 
     fn parsed(words: &[&str]) -> Result<Args, FlagError> {
-        parse(TABLE, Order::Interspersed, &tokens(words))
+        parse(TABLE, Order::Interspersed, ShortHelp::Taken, &tokens(words))
     }
 
     #[test]
@@ -264,7 +289,7 @@ mod tests {
     #[test]
     fn with_leading_flags_the_first_positional_ends_them() {
         let line = tokens(&["--from", "p", "ls", "--json", "--explain", "-h"]);
-        let args = parse(TABLE, Order::Leading, &line).unwrap();
+        let args = parse(TABLE, Order::Leading, ShortHelp::Taken, &line).unwrap();
         assert_eq!(args.positionals, tokens(&["ls", "--json", "--explain", "-h"]));
         assert!(!args.help && !args.is_on("json"));
         assert!(!wants_json(TABLE, Order::Leading, &line) && !wants_explain(TABLE, Order::Leading, &line));
@@ -272,7 +297,8 @@ mod tests {
 
     #[test]
     fn with_leading_flags_only_the_first_two_dashes_are_ours() {
-        let args = parse(TABLE, Order::Leading, &tokens(&["--json", "--", "sh", "--", "-c"])).unwrap();
+        let args =
+            parse(TABLE, Order::Leading, ShortHelp::Taken, &tokens(&["--json", "--", "sh", "--", "-c"])).unwrap();
         assert_eq!(args.positionals, tokens(&["sh", "--", "-c"]));
     }
 
@@ -281,12 +307,22 @@ mod tests {
         assert!(parsed(&["-h"]).unwrap().help && parsed(&["x", "--help"]).unwrap().help);
     }
 
+    #[test]
+    fn the_references_grammar_refuses_short_help_and_tells_as_json_only_what_follows_it() {
+        let refused = |words: &[&str]| parse(TABLE, Order::Interspersed, ShortHelp::Refused, &tokens(words));
+        assert_eq!(refused(&["x", "-h"]), Err(FlagError::HelpRequested));
+        assert!(refused(&["--help"]).unwrap().help);
+        for (line, json) in [(["--json", "--bogus"], true), (["--bogus", "--json"], false), (["x", "--json"], true)] {
+            assert_eq!(wants_json_before_error(TABLE, Order::Interspersed, &tokens(&line)), json, "{line:?}");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_value_that_is_not_utf8_keeps_its_bytes() {
         use std::os::unix::ffi::{OsStrExt, OsStringExt};
         let line = [OsString::from_vec(b"--from=caf\xe9".to_vec())];
-        let args = parse(TABLE, Order::Interspersed, &line).unwrap();
+        let args = parse(TABLE, Order::Interspersed, ShortHelp::Taken, &line).unwrap();
         assert_eq!(args.raw("from").unwrap().as_bytes(), b"caf\xe9");
     }
 }

@@ -54,7 +54,58 @@ pub(super) static ENTRIES: &[Entry] = &[
             ("4", "require_approval"),
             ("6", "wrong usage, or a policy or intent that can't be used"),
         ],
-        see: &["gait exec", "docs/policy.md"],
+        see: &["gait policy validate", "gait policy explain", "docs/policy.md"],
+    },
+    Entry {
+        path: &["policy", "validate"],
+        examples: &[
+            example("gait policy validate policy.yaml", "all errors and traps at once, and do its examples hold?"),
+            example("gait policy validate policy.yaml --deny-warnings --json", "in CI"),
+        ],
+        exits: &[("0", "a valid policy"), ("6", "it is not valid, or an example does not hold, or it can't be read")],
+        see: &["gait policy fmt", "gait policy explain", "docs/policy.md"],
+    },
+    Entry {
+        path: &["policy", "fmt"],
+        examples: &[
+            example("gait policy fmt policy.yaml --write", "lays out the file"),
+            example("gait policy fmt policy.yaml --check", "in CI: is it laid out?"),
+        ],
+        exits: &[
+            ("0", "done, or nothing to do"),
+            ("1", "the file can't be written"),
+            ("2", "with --check: the file is not laid out"),
+            ("6", "wrong usage, or a file that can't be laid out"),
+        ],
+        see: &["gait policy validate", "docs/policy.md"],
+    },
+    Entry {
+        path: &["policy", "explain"],
+        examples: &[
+            example("gait policy explain policy.yaml --intent intent.json", "why this verdict, rule by rule?"),
+            example(
+                "gait policy explain policy.yaml --action 'fs.write ${workspace}/.git/config'",
+                "and about an action of a guarded run",
+            ),
+        ],
+        exits: &[
+            ("0", "explained, whatever the verdict"),
+            ("6", "wrong usage, or a policy or intent that can't be used"),
+        ],
+        see: &["gait policy test", "docs/policy.md"],
+    },
+    Entry {
+        path: &["policy", "simulate"],
+        examples: &[
+            example("gait policy simulate policy.yaml --runs gait-out", "what would it have changed?"),
+            example("gait policy simulate policy.yaml --runs gait-out --fail-on-change --json", "in CI"),
+        ],
+        exits: &[
+            ("0", "told, whatever would change"),
+            ("2", "with --fail-on-change: something would"),
+            ("6", "wrong usage, a policy that can't be used, or no run"),
+        ],
+        see: &["gait run replay", "docs/policy.md"],
     },
     Entry {
         path: &["trace", "verify"],

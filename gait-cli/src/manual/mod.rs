@@ -46,7 +46,7 @@ pub fn of(verb: &Verb) -> Option<&'static Entry> {
 mod tests {
     use super::*;
     use crate::exit::Exit;
-    use crate::flags::{Flag, Order, parse};
+    use crate::flags::{Flag, Order, ShortHelp, parse};
     use crate::verb::verbs;
     use std::ffi::OsString;
     use std::path::Path;
@@ -74,7 +74,8 @@ mod tests {
                 let own = example.line.split(" | ").next().unwrap().split(" > ").next().unwrap();
                 let (verb, tokens) = called(own).unwrap_or_else(|| panic!("{}", example.line));
                 assert_eq!(verb.path, entry.path, "{}", example.line);
-                parse(verb.flags, verb.order, &tokens).unwrap_or_else(|error| panic!("{}: {error}", example.line));
+                parse(verb.flags, verb.order, ShortHelp::Taken, &tokens)
+                    .unwrap_or_else(|error| panic!("{}: {error}", example.line));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `gait gate eval`: one decision about one intent, with everything that belongs to it.
 
-use super::policy_test::{LENIENT, read_policy};
+use super::policy_test::LENIENT;
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -10,7 +10,7 @@ use crate::gate::broker::{self, Broker};
 use crate::gate::{MAX_INTENT_BYTES, rate_limits, write_record};
 use crate::key_mode::{self, KEY_MODE, KeyMode};
 use crate::render::Outcome;
-use crate::{app, keys};
+use crate::{app, keys, policy_file};
 use gait_core::approval::Assessment;
 use gait_core::approval::audit::{ApprovalAudit, AuditFacts};
 use gait_core::broker::{Credential, CredentialEvidence, CredentialRequest, EvidenceFacts};
@@ -200,7 +200,7 @@ fn read_question(call: &Call) -> Result<Question, Failure> {
         check_flags(args)?;
     }
     let strictness = if args.is_on("lenient") { Strictness::Lenient } else { Strictness::Strict };
-    let policy = read_policy(policy, strictness, call.form)?;
+    let policy = policy_file::read(policy, strictness, call.form)?;
     let bytes = file::read_at_most(Path::new(intent), MAX_INTENT_BYTES)
         .map_err(|error| Failure::invalid(format!("read intent: {error}")))?;
     let request = IntentRequest::read(&bytes).map_err(Failure::invalid)?;

@@ -21,7 +21,11 @@ mod keys_rotate;
 mod keys_show;
 mod man;
 mod migrate;
+mod policy_explain;
+mod policy_fmt;
+mod policy_simulate;
 mod policy_test;
+mod policy_validate;
 mod regress_bootstrap;
 mod regress_init;
 mod regress_run;
@@ -69,6 +73,10 @@ static VERBS: &[&Verb] = &[
     &scout_diff::VERB,
     &scout_signal::VERB,
     &policy_test::VERB,
+    &policy_validate::VERB,
+    &policy_fmt::VERB,
+    &policy_explain::VERB,
+    &policy_simulate::VERB,
     &gate_eval::VERB,
     &approve::VERB,
     &trace_verify::VERB,
@@ -143,6 +151,9 @@ pub enum Help {
     Page,
     /// The usage block alone, where the contract's golden cases compare it line by line.
     UsageOnly,
+    /// That, and the grammar of flags is the reference's where golden cases compare it: `-h` is an error, and an
+    /// error of a flag is told as JSON only if `--json` stands before it.
+    Reference,
 }
 
 /// A first word that is no verb by itself.
@@ -159,7 +170,17 @@ pub struct Call {
     pub form: Form,
 }
 
+/// Groups whose usage block golden cases compare line by line, and their verbs that it does not have.
+/// `gait <group> --help` and `gait help` show them.
+const NOT_IN_USAGE: &[(&str, &[&str])] = &[("policy", &["validate", "fmt", "explain", "simulate"])];
+
 impl Verb {
+    /// Whether the usage block that answers a wrong call of its group shows it.
+    pub fn is_in_group_usage(&self) -> bool {
+        let [group, word] = self.path else { return true };
+        !NOT_IN_USAGE.iter().any(|(hiding, words)| hiding == group && words.contains(word))
+    }
+
     /// Positionals before the flags in the usage line.
     pub fn positionals_first(&self) -> Option<&&'static str> {
         Some(&self.positionals).filter(|words| self.order == Order::Interspersed && !words.is_empty())

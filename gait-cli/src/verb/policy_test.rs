@@ -4,11 +4,13 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order};
-use crate::render::{Form, Outcome};
+use crate::policy_file::{self, at_place};
+use crate::render::Outcome;
 use gait_core::digest::Sha256Hex;
 use gait_core::file;
 use gait_core::intent::IntentRequest;
-use gait_core::policy::{Decision, Policy, PolicyError, Strictness, Verdict, evaluate};
+use gait_core::policy::inspect::broken_examples;
+use gait_core::policy::{Decision, Strictness, Verdict, evaluate};
 use gait_core::time::Timestamp;
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -17,11 +19,11 @@ use std::path::Path;
 pub static VERB: Verb = Verb {
     path: &["policy", "test"],
     label: "policy test",
-    explain: "Evaluate one intent fixture against one policy and return a deterministic verdict with reason codes.",
+    explain: "Run deterministic policy validation workflows against intent fixtures.",
     positionals: "<policy.yaml> <intent_fixture.json>",
     flags: &[JSON, LENIENT],
     order: Order::Interspersed,
-    help: Help::UsageOnly,
+    help: Help::Reference,
     notes: &[],
     run,
 };
@@ -50,7 +52,12 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         return Err(Failure::invalid("expected <policy.yaml> <intent_fixture.json>"));
     };
     let strictness = if call.args.is_on("lenient") { Strictness::Lenient } else { Strictness::Strict };
-    let policy = read_policy(policy, strictness, call.form)?;
+    let text = policy_file::bytes(policy)?;
+    let path = policy;
+    let policy = policy_file::parse(path, &text, strictness, call.form)?;
+    if strictness == Strictness::Strict {
+        demand_examples(path, &text)?;
+    }
     let bytes = file::read(Path::new(fixture)).map_err(|error| Failure::invalid(format!("read intent: {error}")))?;
     let request = IntentRequest::read(&bytes).map_err(Failure::invalid)?;
     let created_at = request.created_at.utc_or_fallback();
@@ -73,29 +80,21 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     Ok(Outcome::new(exit_of(answer.verdict), &[summary], &answer))
 }
 
-/// Reads the policy file at `path`. In text form an error says where it is and what other readers do.
-pub fn read_policy(path: &OsStr, strictness: Strictness, form: Form) -> Result<Policy, Failure> {
-    let path = Path::new(path);
-    let bytes = file::read(path).map_err(|error| Failure::invalid(format!("read policy: {error}")))?;
-    let error = match Policy::parse_bytes(&bytes, strictness) {
-        Ok(policy) => return Ok(policy),
-        Err(error) => error,
-    };
-    let only_strict = strictness == Strictness::Strict && Policy::parse_bytes(&bytes, Strictness::Lenient).is_ok();
-    let failure = Failure::invalid(&error);
-    Err(match (only_strict, place(path, &error)) {
-        (true, _) => failure.with_hint("correct the policy; --lenient reads it as other readers do"),
-        (false, Some(place)) if form == Form::Text => failure.with_hint(format!("see {place}")),
-        (false, _) => failure,
-    })
+/// Fails if an example that a rule carries does not hold: what the policy says is then not what its author meant.
+fn demand_examples(path: &OsStr, bytes: &[u8]) -> Result<(), Failure> {
+    let text = String::from_utf8_lossy(bytes);
+    // Reading twice costs time, and most policies carry none.
+    if !text.contains("examples") {
+        return Ok(());
+    }
+    let broken = broken_examples(&text).map_err(Failure::invalid)?;
+    let Some(first) = broken.first() else { return Ok(()) };
+    let failure = Failure::invalid(&first.message);
+    Err(failure.with_hint(format!("see {}; gait policy validate shows all", at_place(path, first.at))))
 }
 
-fn place(path: &Path, error: &PolicyError) -> Option<String> {
-    let at = error.position()?;
-    Some(format!("{}:{}:{}", path.display(), at.line, at.column))
-}
-
-const fn exit_of(verdict: Verdict) -> Exit {
+/// The exit code that tells a verdict.
+pub const fn exit_of(verdict: Verdict) -> Exit {
     match verdict {
         Verdict::Allow | Verdict::DryRun => Exit::Ok,
         Verdict::RequireApproval => Exit::ApprovalRequired,
@@ -104,7 +103,7 @@ const fn exit_of(verdict: Verdict) -> Exit {
 }
 
 /// One line of at most 240 bytes; what does not fit is counted at its end (control 7).
-fn summary(decision: &Decision) -> String {
+pub fn summary(decision: &Decision) -> String {
     const LIMIT: usize = 240;
     let joined = |codes: &[String]| if codes.is_empty() { "none".to_string() } else { codes.join(",") };
     let line = format!(
