@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod artifact_key;
 mod clock;
 mod eventlog;
 mod exit;
@@ -20,6 +21,7 @@ mod pack;
 mod policy_file;
 mod private_file;
 mod reference;
+mod registry;
 mod render;
 mod shell;
 mod state_file;

@@ -23,6 +23,7 @@ mod overlay;
 pub mod platform;
 pub mod policy;
 pub mod rate_limit;
+pub mod registry;
 pub mod regress;
 pub mod runpack;
 pub mod scout;

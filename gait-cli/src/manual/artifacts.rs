@@ -243,4 +243,84 @@ pub(super) static ENTRIES: &[Entry] = &[
         exits: &[("0", "written"), ("1", NOT_WRITTEN), ("6", UNUSABLE)],
         see: &["gait guard pack", "gait guard verify"],
     },
+    Entry {
+        path: &["guard", "retain"],
+        examples: &[
+            example("gait guard retain --root gait-out --dry-run", "what would be deleted?"),
+            example(
+                "gait guard retain --root gait-out --pack-ttl 2160h --report-out report.json",
+                "deletes, and reports",
+            ),
+        ],
+        exits: &[
+            ("0", "done"),
+            ("1", "a file could not be deleted; the others were, and the report says which"),
+            ("6", "wrong usage, or a folder that can't be read"),
+        ],
+        see: &["gait guard pack", "docs/formats/retention-report.md"],
+    },
+    Entry {
+        path: &["guard", "encrypt"],
+        examples: &[
+            example("gait guard encrypt evidence.zip --key-env ARCHIVE_KEY", "the key is in a variable"),
+            example(
+                "gait guard encrypt evidence.zip --key-command secret-tool --key-command-args lookup,key,archive",
+                "a program prints it",
+            ),
+        ],
+        exits: &[
+            ("0", "encrypted; the plain file stays"),
+            ("1", "it can't be written"),
+            ("6", "wrong usage, no key, or a file that can't be read"),
+        ],
+        see: &["gait guard decrypt", "docs/formats/encrypted-artifact.md"],
+    },
+    Entry {
+        path: &["guard", "decrypt"],
+        examples: &[example("gait guard decrypt evidence.zip.gaitenc --key-env ARCHIVE_KEY", "the file as it was")],
+        exits: &[
+            ("0", "decrypted, and it is what was encrypted"),
+            ("1", "it can't be written"),
+            ("6", "wrong usage, no key, the wrong key, or changed bytes"),
+        ],
+        see: &["gait guard encrypt", "docs/formats/encrypted-artifact.md"],
+    },
+    Entry {
+        path: &["registry", "install"],
+        examples: &[
+            example(
+                "gait registry install registry_pack.json --public-key publisher.pub",
+                "a manifest that was downloaded, if this publisher signed it",
+            ),
+            example(
+                "gait registry install registry_pack.json --public-key publisher.pub --pin sha256:0f3f59c27481ab294328f866dd09d1865545343758a8b615677df27518465ccb",
+                "and no other",
+            ),
+        ],
+        exits: &[
+            ("0", "installed and pinned"),
+            ("2", "refused, for any reason that lies in the source or the manifest"),
+            ("6", "wrong usage, or a key that can't be used"),
+        ],
+        see: &["gait registry verify", "docs/formats/registry.md"],
+    },
+    Entry {
+        path: &["registry", "list"],
+        examples: &[example("gait registry list", "what is installed, with digests")],
+        exits: &[("0", "listed, also if there is nothing"), ("6", "wrong usage, or a cache that can't be read")],
+        see: &["gait registry verify", "docs/formats/registry.md"],
+    },
+    Entry {
+        path: &["registry", "verify"],
+        examples: &[example(
+            "gait registry verify cache/baseline/2.1.0/bd0e/registry_pack.json --public-key publisher.pub",
+            "signature, pin and publisher of what is installed",
+        )],
+        exits: &[
+            ("0", "all hold"),
+            ("2", "signature, pin or publisher does not"),
+            ("6", "wrong usage, no key, or no manifest"),
+        ],
+        see: &["gait registry install", "docs/formats/registry.md"],
+    },
 ];

@@ -8,7 +8,7 @@ use crate::key_mode::KEY_MODE;
 use crate::render::Outcome;
 use crate::{key_mode, pack};
 use gait_core::evidence::Template;
-use gait_core::evidence::build::{EvidencePack, Wanted, build};
+use gait_core::evidence::build::{EvidencePack, Pages, Wanted, build};
 use gait_core::evidence::incident::named;
 use gait_core::file::{self, AtomicFile};
 use gait_core::signature::PrivateKey;
@@ -28,8 +28,9 @@ pub static VERB: Verb = Verb {
         Flag::value("regress", "<csv>", "regress results"),
         Flag::value("approval-audit", "<csv>", "approval audits").default("those beside the runpack"),
         Flag::value("credential-evidence", "<csv>", "credential records").default("those beside the runpack"),
-        TEMPLATE,
-        OUT,
+        Flag::value("template", "soc2|pci|incident_response", "the standard to index the evidence by").default("soc2"),
+        RENDER_PDF,
+        Flag::value("out", "<evidence_pack.zip>", "where the pack goes").default(BESIDE),
         CASE_ID,
         KEY_MODE,
         SIGNING_KEYS[0],
@@ -37,7 +38,7 @@ pub static VERB: Verb = Verb {
         JSON,
     ],
     order: Order::Interspersed,
-    help: Help::Page,
+    help: Help::UsageOnly,
     notes: &[
         "Collects a runpack, its traces, regress results, audits and credential records into one signed file, indexed by a \
          standard, that others can check offline.",
@@ -45,10 +46,9 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-pub const TEMPLATE: Flag =
-    Flag::value("template", "soc2|pci|incident_response", "the standard to index the evidence by");
-pub const OUT: Flag = Flag::value("out", "<evidence_pack.zip>", "where the pack goes")
-    .default("evidence_pack_<pack_id>.zip beside the runpack");
+pub const RENDER_PDF: Flag = Flag::switch("render-pdf", "add summary.pdf, one page that lists the evidence");
+/// Where a pack goes that has no place of its own.
+pub const BESIDE: &str = "evidence_pack_<pack_id>.zip beside the runpack";
 pub const CASE_ID: Flag = Flag::value("case-id", "<id>", "the name of the case");
 
 fn run(call: &Call) -> Result<Outcome, Failure> {
@@ -74,6 +74,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         audits: beside("approval-audit", "approval_audit_"),
         credentials: beside("credential-evidence", "credential_evidence_"),
         window: None,
+        pdf: pages(&call.args),
     };
     let mut evidence = build(&mut source, &wanted).map_err(Failure::invalid)?;
     let output = write(&mut evidence, &call.args, folder, &[&key])?;
@@ -86,10 +87,18 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         "controls": evidence.manifest.control_index.len(),
         "manifest_path": format!("{output}#pack_manifest.json"),
     });
+    if !evidence.manifest.rendered_artifacts.is_empty() {
+        members["rendered_artifacts"] = evidence.manifest.rendered_artifacts.len().into();
+    }
     if !warnings.is_empty() {
         members["warnings"] = json!(warnings);
     }
     Ok(Outcome::new(Exit::Ok, &[format!("guard pack ok: {output}")], &members))
+}
+
+/// The pages that are asked for.
+pub fn pages(args: &Args) -> Pages {
+    if args.is_on("render-pdf") { Pages::Summary } else { Pages::None }
 }
 
 fn paths(args: &Args, flag: &str) -> Vec<PathBuf> {

@@ -1,6 +1,6 @@
 //! `gait incident pack`: a run and what is recorded around it, as one file.
 
-use super::guard_pack::{CASE_ID, OUT, TEMPLATE, write};
+use super::guard_pack::{BESIDE, CASE_ID, RENDER_PDF, pages, write};
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -22,13 +22,15 @@ pub static VERB: Verb = Verb {
     flags: &[
         Flag::value("from", "<run_id|path>", "the runpack; may also be given without the flag").required(),
         Flag::value("window", "<duration>", "how long before and after the run records count, e.g. 6h").default("24h"),
-        TEMPLATE,
-        OUT,
+        Flag::value("template", "incident_response|soc2|pci", "the standard to index the evidence by")
+            .default("incident_response"),
+        RENDER_PDF,
+        Flag::value("out", "<incident_pack.zip>", "where the pack goes").default(BESIDE),
         CASE_ID,
         JSON,
     ],
     order: Order::Interspersed,
-    help: Help::Page,
+    help: Help::UsageOnly,
     notes: &["note: traces, regress results, audits and credential records are taken from beside the runpack."],
     run,
 };
@@ -67,6 +69,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         audits: selected.audits,
         credentials: selected.credentials,
         window: Some(around.clone()),
+        pdf: pages(&call.args),
     };
     let mut evidence = build(&mut source, &wanted).map_err(Failure::invalid)?;
     let output = write(&mut evidence, &call.args, folder, &[])?;

@@ -12,7 +12,10 @@ mod doctor;
 mod doctor_adoption;
 mod exec;
 mod gate_eval;
+mod guard_decrypt;
+mod guard_encrypt;
 mod guard_pack;
+mod guard_retain;
 mod guard_verify;
 mod incident_pack;
 mod keys_export_public;
@@ -26,6 +29,9 @@ mod policy_fmt;
 mod policy_simulate;
 mod policy_test;
 mod policy_validate;
+mod registry_install;
+mod registry_list;
+mod registry_verify;
 mod regress_bootstrap;
 mod regress_init;
 mod regress_run;
@@ -86,7 +92,13 @@ static VERBS: &[&Verb] = &[
     &keys_export_public::VERB,
     &guard_pack::VERB,
     &guard_verify::VERB,
+    &guard_retain::VERB,
+    &guard_encrypt::VERB,
+    &guard_decrypt::VERB,
     &incident_pack::VERB,
+    &registry_install::VERB,
+    &registry_list::VERB,
+    &registry_verify::VERB,
     &completions::VERB,
     &man::VERB,
 ];
@@ -121,6 +133,11 @@ pub static GROUPS: &[Group] = &[
     Group {
         word: "incident",
         explain: "Build an incident evidence pack from a runpack and a deterministic artifact time window.",
+    },
+    Group {
+        word: "registry",
+        explain: "Install, list, and verify signed registry policy packs with allowlisted hosts, cache pinning, and \
+                  offline checks.",
     },
 ];
 

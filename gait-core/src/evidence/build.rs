@@ -1,7 +1,8 @@
 //! Making a pack: evidence files, the two indexes over them, the manifest (contract, control 14.1).
 
 use super::PACK_MANIFEST;
-use super::manifest::{Content, Control, PACK_SCHEMA, PackManifest, Pointer, Window};
+use super::manifest::{Content, Control, PACK_SCHEMA, PackManifest, Pointer, Rendered, Window};
+use super::pdf::Summary;
 use super::summary::{EvidenceError, EvidenceFile, Source, numbered, of_results, of_runpack, of_traces, read_traces};
 use super::template::Template;
 use crate::canonical::{CanonicalError, canonical_bytes};
@@ -9,6 +10,7 @@ use crate::digest::Sha256Hex;
 use crate::runpack::container::{ContainerWriter, WriteError};
 use crate::runpack::open::Runpack;
 use crate::signature::PrivateKey;
+use crate::time::Timestamp;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, Write};
@@ -33,6 +35,17 @@ pub struct Wanted {
     pub credentials: Vec<PathBuf>,
     /// For an incident: the time around it.
     pub window: Option<Window>,
+    /// Whether a page is made of it.
+    pub pdf: Pages,
+}
+
+/// Which pages are made of the evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// None.
+    None,
+    /// `summary.pdf`.
+    Summary,
 }
 
 /// A pack that is ready to be written.
@@ -75,6 +88,11 @@ pub fn build<R: Read + Seek>(pack: &mut Runpack<R>, wanted: &Wanted) -> Result<E
         files.push(EvidenceFile::of("policy_digests.json", "report", &policies)?);
     }
     files.sort_by(|left, right| left.path.cmp(&right.path));
+    if wanted.pdf == Pages::Summary {
+        let page = summary_page(pack, wanted, &files);
+        files.push(EvidenceFile { path: SUMMARY_PDF.into(), kind: "report", bytes: page });
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+    }
 
     let (controls, pointers) = (wanted.template.controls(&files), pointers(&files));
     files.push(EvidenceFile::of("control_index.json", "report", &controls)?);
@@ -82,6 +100,33 @@ pub fn build<R: Read + Seek>(pack: &mut Runpack<R>, wanted: &Wanted) -> Result<E
     files.sort_by(|left, right| left.path.cmp(&right.path));
     let manifest = manifest(pack, wanted, controls, pointers, &files)?;
     Ok(EvidencePack { manifest, policy_digests, files })
+}
+
+/// The name of the page.
+const SUMMARY_PDF: &str = "summary.pdf";
+
+fn summary_page<R>(pack: &Runpack<R>, wanted: &Wanted, files: &[EvidenceFile]) -> Vec<u8> {
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    let time = pack.run.created_at;
+    let generated = Timestamp::from_unix(time.unix_seconds(), 0).unwrap_or(time).to_string();
+    let summary = Summary {
+        run_id: &pack.run.run_id,
+        case_id: &wanted.case_id,
+        template: wanted.template.name(),
+        generated: &generated,
+        paths: &paths,
+    };
+    summary.render()
+}
+
+fn rendered(files: &[EvidenceFile]) -> Vec<Rendered> {
+    let pages = files.iter().filter(|file| file.path == SUMMARY_PDF);
+    let of = |file: &EvidenceFile| Rendered {
+        format: "pdf".into(),
+        path: file.path.clone(),
+        sha256: Sha256Hex::of(&file.bytes).to_string(),
+    };
+    pages.map(of).collect()
 }
 
 fn pointers(files: &[EvidenceFile]) -> Vec<Pointer> {
@@ -118,6 +163,7 @@ fn manifest<R>(
         control_index,
         evidence_pointers,
         incident_window: wanted.window.clone(),
+        rendered_artifacts: rendered(files),
         contents: files.iter().map(content).collect(),
         ..PackManifest::default()
     };

@@ -37,6 +37,8 @@ pub struct PackManifest {
     pub evidence_pointers: Vec<Pointer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident_window: Option<Window>,
+    #[serde(deserialize_with = "or_zero", skip_serializing_if = "Vec::is_empty")]
+    pub rendered_artifacts: Vec<Rendered>,
     #[serde(deserialize_with = "or_zero")]
     pub contents: Vec<Content>,
     #[serde(deserialize_with = "or_zero", skip_serializing_if = "Vec::is_empty")]
@@ -76,6 +78,19 @@ pub struct Content {
     pub sha256: String,
     #[serde(rename = "type", deserialize_with = "or_zero")]
     pub kind: String,
+}
+
+/// A page made of the evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the members are those of the contract, control 14.1")]
+pub struct Rendered {
+    #[serde(deserialize_with = "or_zero")]
+    pub format: String,
+    #[serde(deserialize_with = "or_zero")]
+    pub path: String,
+    #[serde(deserialize_with = "or_zero")]
+    pub sha256: String,
 }
 
 /// The time around an incident.

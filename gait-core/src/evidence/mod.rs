@@ -1,8 +1,11 @@
 //! Evidence packs: what an auditor or an incident needs of a run, as one signed file (contract, control 14).
 
 pub mod build;
+pub mod encrypted;
 pub mod incident;
 pub mod manifest;
+mod pdf;
+pub mod retain;
 mod summary;
 mod template;
 pub mod verify;
