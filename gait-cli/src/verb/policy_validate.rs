@@ -41,7 +41,7 @@ fn lines(path: &OsStr, source: &str, found: &Inspection, ok: bool) -> Vec<String
     let mut counts = Vec::new();
     if let Some(policy) = &found.policy {
         counts.push(counted(policy.rules().len(), "rule"));
-        counts.push(counted(found.examples, "example"));
+        counts.push(counted(found.examples.len(), "example"));
     }
     for (severity, word) in [(Severity::Error, "error"), (Severity::Warning, "warning")] {
         let count = found.count(severity);
@@ -90,7 +90,7 @@ fn members(path: &OsStr, source: &str, found: &Inspection, ok: bool) -> Result<M
         members.insert("policy_digest".into(), json!(digest));
         members.insert("rules".into(), policy.rules().len().into());
     }
-    members.insert("examples".into(), found.examples.into());
+    members.insert("examples".into(), found.examples.len().into());
     members.insert("errors".into(), of(Severity::Error));
     members.insert("warnings".into(), of(Severity::Warning));
     Ok(members)

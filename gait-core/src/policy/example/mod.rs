@@ -16,8 +16,7 @@ use crate::intent::{ContextRequest, Intent, IntentRequest, ProvenanceRequest, Sk
 /// One example of one rule.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// Where it stands.
-    pub at: Position,
+    at: Position,
     /// In words that fit into a message.
     text: String,
     rule_at: Position,
@@ -173,9 +172,26 @@ fn or(text: &str, default: &str) -> String {
     if text.is_empty() { default.to_owned() } else { text.to_owned() }
 }
 
+/// An example and what a policy says about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The rule that carries it.
+    pub rule: String,
+    /// Where it stands.
+    pub at: Position,
+    /// The whole intent that it stands for.
+    pub intent: Intent,
+    /// What the policy says about that, its variables filled in.
+    pub decision: Decision,
+    /// Whether the rule that carries the example is the one that says so.
+    pub decides: bool,
+    /// Why the example does not hold; nothing if it does.
+    pub failure: Option<String>,
+}
+
 impl Example {
-    /// What `policy`, its variables filled in, says otherwise than this example; nothing if it holds.
-    pub fn failure(&self, policy: &Policy) -> Option<String> {
+    /// What `policy`, its variables filled in, says about this example.
+    pub fn judge(&self, policy: &Policy) -> Judged {
         let decision = evaluate(policy, &self.intent);
         let decides = deciding_rule(policy, &self.intent, &decision).is_some_and(|rule| rule.position == self.rule_at);
         let wanted = match self.claim {
@@ -188,7 +204,8 @@ impl Example {
                 !(decides && decision.verdict == self.effect) && wanted.is_none_or(|wanted| wanted == decision.verdict)
             }
         };
-        (!holds).then(|| self.told(&decision, decides, wanted))
+        let failure = (!holds).then(|| self.told(&decision, decides, wanted));
+        Judged { rule: self.rule.clone(), at: self.at, intent: self.intent.clone(), decision, decides, failure }
     }
 
     fn told(&self, decision: &Decision, decides: bool, wanted: Option<Verdict>) -> String {

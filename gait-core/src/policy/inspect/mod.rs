@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::document::{PolicyDocument, Strictness};
 use super::error::{PolicyError, excerpt};
+pub use super::example::Judged;
 use super::example::{Example, examples};
 use super::expand::Variables;
 use super::fault::{Fault, Faults};
@@ -20,8 +21,8 @@ pub struct Inspection {
     pub policy: Option<Policy>,
     /// Errors and warnings, by place.
     pub findings: Vec<Finding>,
-    /// How many examples were judged.
-    pub examples: usize,
+    /// The examples of its rules, judged if it is a policy.
+    pub examples: Vec<Judged>,
 }
 
 /// One thing that was found.
@@ -90,7 +91,7 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
         Err(error) => {
             let error = not_text(&String::from_utf8_lossy(&bytes[..error.valid_up_to()]));
             let findings = vec![Finding::error(error.at, "yaml", error.message)];
-            return Inspection { policy: None, findings, examples: 0 };
+            return Inspection { policy: None, findings, examples: Vec::new() };
         }
     };
     let read = reading(text, Strictness::Strict);
@@ -121,8 +122,8 @@ pub fn broken_examples(text: &str) -> Result<Vec<Finding>, PolicyError> {
     Ok(findings)
 }
 
-/// Reads all examples and, in a policy without faults, judges them; gives how many there are.
-fn judge(document: &PolicyDocument, policy: &Policy, is_policy: bool, findings: &mut Vec<Finding>) -> usize {
+/// Reads all examples and judges them; what a text with faults says about them is not worth telling.
+fn judge(document: &PolicyDocument, policy: &Policy, is_policy: bool, findings: &mut Vec<Finding>) -> Vec<Judged> {
     let variables = Variables::stand_ins();
     let expanded = match policy.expand(&variables) {
         Ok(expanded) => expanded,
@@ -137,11 +138,13 @@ fn judge(document: &PolicyDocument, policy: &Policy, is_policy: bool, findings: 
     let faults = Faults::default();
     let read = read_examples(document, &expanded, &variables, &faults);
     findings.extend(faults.into_vec().into_iter().map(|fault| Finding::of(fault, "example")));
-    if is_policy {
-        let broken = read.iter().filter_map(|example| Some((example.at, example.failure(&expanded)?)));
-        findings.extend(broken.map(|(at, message)| Finding::error(at, "example", message)));
+    if !is_policy {
+        return Vec::new();
     }
-    read.len()
+    let judged: Vec<Judged> = read.iter().map(|example| example.judge(&expanded)).collect();
+    let broken = judged.iter().filter_map(|example| Some((example.at, example.failure.clone()?)));
+    findings.extend(broken.map(|(at, message)| Finding::error(at, "example", message)));
+    judged
 }
 
 fn read_examples(document: &PolicyDocument, policy: &Policy, variables: &Variables, faults: &Faults) -> Vec<Example> {

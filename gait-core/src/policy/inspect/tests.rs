@@ -189,7 +189,7 @@ rules:
 #[test]
 fn examples_that_hold_are_no_findings_and_change_no_digest() {
     let inspection = inspect(EXAMPLES.as_bytes());
-    assert_eq!((inspection.findings, inspection.examples), (Vec::new(), 10));
+    assert_eq!((inspection.findings, inspection.examples.len()), (Vec::new(), 10));
     let lines: Vec<&str> = EXAMPLES.lines().collect();
     let is_example = |line: &&&str| line.starts_with("    examples") || line.starts_with("      ");
     let without: String = lines.iter().filter(|line| !is_example(line)).flat_map(|line| [*line, "\n"]).collect();
