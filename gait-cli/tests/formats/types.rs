@@ -141,11 +141,14 @@ fn what_a_type_always_writes_is_required_and_nothing_else() {
     assert!(compared > 250, "{compared}");
 }
 
-/// The words between quotes in front of `=>`, of the one place that lists the keys of a policy.
+/// The words between quotes in front of `=>`, of the two places that list the keys of a policy and of its examples.
 fn keys_of_the_policy_reader() -> BTreeSet<String> {
     let source = std::fs::read_to_string(root().join("gait-core/src/policy/document.rs")).unwrap();
-    let table = source.split("\ndocuments! {").nth(1).unwrap().split("\n}").next().unwrap();
-    table.lines().filter_map(|line| line.split('"').nth(1)).map(str::to_owned).collect()
+    let tables: Vec<&str> =
+        source.split("\ndocuments! {").skip(1).map(|rest| rest.split("\n}").next().unwrap()).collect();
+    assert_eq!(tables.len(), 2);
+    let lines = tables.iter().flat_map(|table| table.lines());
+    lines.filter_map(|line| line.split('"').nth(1)).map(str::to_owned).collect()
 }
 
 fn property_names(schema: &Value, found: &mut BTreeSet<String>) {
@@ -156,6 +159,7 @@ fn property_names(schema: &Value, found: &mut BTreeSet<String>) {
     if schema["items"].is_object() {
         property_names(&schema["items"], found);
     }
+    schema["anyOf"].as_array().into_iter().flatten().for_each(|one| property_names(one, found));
 }
 
 #[test]
@@ -181,7 +185,9 @@ fn an_unknown_member_of_a_policy_is_refused_by_the_reader_as_by_the_schema() {
         assert!(!schemas.accepts("gate/policy", &more), "{place}");
         tried += 1;
     }
-    assert_eq!(tried, 7, "the file, fail_closed, rule, match, rate_limit, dataflow, endpoint");
+    // The file, fail_closed, rule, match, rate_limit, dataflow, endpoint; examples, a partial intent, its two targets,
+    // provenance, skill and context, an action with a verdict.
+    assert_eq!(tried, 7 + 8);
 }
 
 #[test]
