@@ -58,6 +58,9 @@ impl Faults {
         let mut kept = self.kept.borrow_mut();
         if kept.len() < KEPT {
             kept.push(fault);
+        } else if kept.len() == KEPT {
+            let message = "more is wrong from here on: correct what is above first".to_owned();
+            kept.push(Fault { message, ..fault });
         }
     }
 }

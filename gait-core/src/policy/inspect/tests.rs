@@ -44,6 +44,16 @@ fn what_ends_the_reading_is_the_last_thing_told() {
 }
 
 #[test]
+fn a_file_that_is_wrong_throughout_fills_no_memory_and_says_so() {
+    let rules: String = (0..5_000).map(|number| format!("  - {{name: r{number}, effect: x}}\n")).collect();
+    let told = found(&format!("rules:\n{rules}"));
+    assert_eq!(
+        (told.len(), told[200].as_str()),
+        (201, "202:26 invalid: more is wrong from here on: correct what is above first")
+    );
+}
+
+#[test]
 fn a_rule_for_programs_that_takes_memory_is_a_trap() {
     let rule = |rest: &str| {
         format!(
