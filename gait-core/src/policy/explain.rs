@@ -94,6 +94,9 @@ fn rule_explanation(rule: &Rule, intent: &Intent, decides: bool) -> RuleExplanat
         if let Some(endpoint) = &rule.endpoint {
             endpoint_words(endpoint, intent, &mut constraints);
         }
+        if rule.min_approvals > 0 {
+            constraints.push(format!("min_approvals: {} wanted", rule.min_approvals));
+        }
     }
     RuleExplanation {
         name: rule.name.clone(),

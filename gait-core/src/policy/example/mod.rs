@@ -75,7 +75,7 @@ impl Reader<'_> {
             text: format!("{} {value}", intent.tool_name()).trim_end().to_owned(),
             rule_at: self.rule_at,
             rule: self.rule.name.clone(),
-            effect: self.rule.effect,
+            effect: approved(self.rule),
             claim,
             verdict,
             intent,
@@ -165,6 +165,14 @@ impl Reader<'_> {
         fill(&mut request.context.workspace, &matcher.workspace_prefixes, &self.variables.workspace);
         fill(&mut request.context.risk_class, &matcher.risk_classes, "high");
         request
+    }
+}
+
+/// What a rule says of an intent that nothing tightens: one that allows and wants approvals asks for them.
+fn approved(rule: &Rule) -> Verdict {
+    match rule.effect {
+        Verdict::Allow if rule.min_approvals > 0 => Verdict::RequireApproval,
+        effect => effect,
     }
 }
 

@@ -105,11 +105,17 @@ fn rules_that_do_not_do_what_they_look_like_are_traps() {
         ),
         ("endpoint: {enabled: false, domain_denylist: [x]}", "switched_on_anyway: endpoint of rule r is in force"),
         ("dataflow: {tainted_sources: [web]}", "never_matches: \"web\" in dataflow.tainted_sources matches nothing"),
-        ("min_approvals: 2", "no_effect: min_approvals has no effect"),
         ("match: {target_values: ['${here}/x']}", "unknown_variable: unknown variable ${here}"),
     ] {
         let told = found(&rule(rest));
         assert!(told.len() == 1 && told[0].split_once(' ').unwrap().1.starts_with(expected), "{rest}: {told:?}");
+    }
+    for (effect, warnings) in [("allow", 0), ("require_approval", 0), ("dry_run", 1), ("block", 1)] {
+        let told = found(&format!("rules: [{{name: r, effect: {effect}, min_approvals: 2}}]"));
+        assert_eq!(
+            told.iter().filter(|line| line.contains(" no_effect: min_approvals has no effect")).count(),
+            warnings
+        );
     }
     let told = found("rules: [{name: r, effect: block, endpoint: {path_denylist: [/x]}}]");
     assert_eq!(told, ["1:44 block_anyway: rule r blocks all that it matches, whatever its endpoint says"]);

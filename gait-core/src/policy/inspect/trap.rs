@@ -122,7 +122,9 @@ impl Look<'_> {
                 }
             }
         }
-        let can_ask = rule.effect == Verdict::RequireApproval || rule.dataflow.is_some() || rule.endpoint.is_some();
+        // A rule that allows asks for its approvals; one that blocks does not, and a trial is let through.
+        let may_tighten = rule.effect == Verdict::DryRun && (rule.dataflow.is_some() || rule.endpoint.is_some());
+        let can_ask = matches!(rule.effect, Verdict::Allow | Verdict::RequireApproval) || may_tighten;
         if rule.min_approvals > 0 && !can_ask {
             let message = format!("min_approvals has no effect: rule {} never asks for approval", rule.name);
             self.warn(document.min_approvals.at, "no_effect", message, "use `effect: require_approval`");
