@@ -16,7 +16,7 @@ use std::path::Path;
 pub static VERB: Verb = Verb {
     path: &["trace", "verify"],
     label: "trace verify",
-    explain: "Validate a gate trace signature and report deterministic verification status.",
+    explain: "Verify signed gate trace records for offline auditability.",
     positionals: "<path>",
     flags: &[JSON, VERIFY_KEYS[0], VERIFY_KEYS[1], VERIFY_KEYS[2], VERIFY_KEYS[3], PATH],
     order: Order::Interspersed,
