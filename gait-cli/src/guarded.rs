@@ -1,11 +1,10 @@
 //! What `verify` says of the runpack of a guarded run (contract guarded-run 5).
 
 use crate::verb::{Completeness, Demand};
-use gait_core::canonical::CanonicalError;
 use gait_core::guarded::trust::{Keys, Trust, trust};
 use gait_core::guarded::verify::{GuardedReport, Kind, check, embedded_key, kind};
 use gait_core::runpack::container::Container;
-use gait_core::runpack::manifest::{SignatureReport, signable_digest};
+use gait_core::runpack::manifest::SignatureReport;
 use gait_core::runpack::verify::Integrity;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Seek};
@@ -20,25 +19,17 @@ pub struct Judged {
 }
 
 /// Looks at what makes a pack one of a guarded run.
-///
-/// # Errors
-/// Never for a manifest that was read.
-pub fn judge<R: Read + Seek>(
-    container: &mut Container<R>,
-    integrity: &Integrity,
-    demand: &Demand,
-) -> Result<Judged, CanonicalError> {
+pub fn judge<R: Read + Seek>(container: &mut Container<R>, integrity: &Integrity, demand: &Demand) -> Judged {
     match kind(container, integrity) {
-        Kind::Plain => Ok(Judged { ok: true, members: Map::new(), lines: Vec::new(), signatures: None }),
-        Kind::Stripped => Ok(stripped(demand)),
+        Kind::Plain => Judged { ok: true, members: Map::new(), lines: Vec::new(), signatures: None },
+        Kind::Stripped => stripped(demand),
         Kind::Guarded => {
             let report = check(container, integrity);
             let embedded = embedded_key(container);
             let keys = Keys { pinned: demand.key.as_ref(), local: demand.local.as_ref(), embedded: embedded.as_ref() };
-            let (trust, signatures) =
-                trust(&integrity.manifest.signatures, &signable_digest(&integrity.raw_manifest)?, keys);
+            let (trust, signatures) = trust(&integrity.manifest.signatures, &integrity.signable_digest, keys);
             let key_id = embedded.map(|key| key.id().to_string()).unwrap_or_default();
-            Ok(judged(&report, trust, signatures, key_id, demand))
+            judged(&report, trust, signatures, key_id, demand)
         }
     }
 }

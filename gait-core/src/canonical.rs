@@ -3,7 +3,10 @@
 //! Keys are sorted by UTF-16 code units, there is no white space, strings carry the fewest escapes and
 //! numbers print as ECMAScript prints the double. Two values that are equal as JSON give equal bytes.
 
+use std::io::{self, BufWriter, Write};
+
 use serde::Serialize;
+use serde_json::ser::{CharEscape, Formatter, Serializer};
 
 use crate::digest::{Hasher, Sha256Hex};
 
@@ -22,7 +25,10 @@ pub struct CanonicalError(#[from] serde_json::Error);
 /// [`CanonicalError`] for map keys that are not strings and for values whose own serialisation fails.
 pub fn canonical_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CanonicalError> {
     let mut bytes = Vec::with_capacity(256);
-    write_canonical(value, &mut bytes)?;
+    if write_in_order(value, &mut bytes).is_err() {
+        bytes.clear();
+        serde_json_canonicalizer::to_writer(&value, &mut bytes)?;
+    }
     Ok(bytes)
 }
 
@@ -30,7 +36,11 @@ pub fn canonical_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Cano
 ///
 /// # Errors
 /// As [`canonical_bytes`], and where `out` can't be written.
-pub fn write_canonical<T: Serialize + ?Sized>(value: &T, out: &mut impl std::io::Write) -> Result<(), CanonicalError> {
+pub fn write_canonical<T: Serialize + ?Sized>(value: &T, out: &mut impl Write) -> Result<(), CanonicalError> {
+    let mut bytes = Vec::with_capacity(512);
+    if write_in_order(value, &mut bytes).is_ok() {
+        return Ok(out.write_all(&bytes).map_err(serde_json::Error::io)?);
+    }
     Ok(serde_json_canonicalizer::to_writer(&value, out)?)
 }
 
@@ -39,9 +49,162 @@ pub fn write_canonical<T: Serialize + ?Sized>(value: &T, out: &mut impl std::io:
 /// # Errors
 /// As [`canonical_bytes`].
 pub fn digest_of<T: Serialize + ?Sized>(value: &T) -> Result<Sha256Hex, CanonicalError> {
+    let mut ordered = BufWriter::with_capacity(4096, Hasher::new());
+    if write_in_order(value, &mut ordered).is_ok()
+        && let Ok(hasher) = ordered.into_inner()
+    {
+        return Ok(hasher.finish());
+    }
     let mut hasher = Hasher::new();
-    write_canonical(value, &mut hasher)?;
+    serde_json_canonicalizer::to_writer(&value, &mut hasher)?;
     Ok(hasher.finish())
+}
+
+/// Writes a value whose members happen to come in canonical order already, as those of records do.
+///
+/// That order is checked while writing; at the first member out of order, and at anything else that plain JSON may
+/// spell otherwise, it gives up: then only the canonicalizer knows. What was written until then is of no use.
+fn write_in_order<T: Serialize + ?Sized>(value: &T, out: &mut impl Write) -> Result<(), serde_json::Error> {
+    value.serialize(&mut Serializer::with_formatter(out, InOrder::default()))
+}
+
+/// Compact JSON, or an error where a member does not come after the one before it.
+#[derive(Default)]
+struct InOrder {
+    /// For each open object, the last key seen; one after the other.
+    keys: Vec<u8>,
+    /// Where in `keys` that of each open object starts.
+    starts: Vec<usize>,
+    /// Where in `keys` the key starts that is being written.
+    key: Option<usize>,
+}
+
+/// Integers up to here are written by their digits; beyond, as the nearest double.
+const EXACT: u64 = 1 << 53;
+
+fn give_up() -> io::Error {
+    io::ErrorKind::Unsupported.into()
+}
+
+impl InOrder {
+    fn integer<W: ?Sized + Write>(&self, out: &mut W, exact: bool, value: impl std::fmt::Display) -> io::Result<()> {
+        // As a key it would be a text to the one and an error to the other.
+        if exact && self.key.is_none() { write!(out, "{value}") } else { Err(give_up()) }
+    }
+}
+
+impl Formatter for InOrder {
+    fn write_i8<W: ?Sized + Write>(&mut self, out: &mut W, value: i8) -> io::Result<()> {
+        self.integer(out, true, value)
+    }
+
+    fn write_i16<W: ?Sized + Write>(&mut self, out: &mut W, value: i16) -> io::Result<()> {
+        self.integer(out, true, value)
+    }
+
+    fn write_i32<W: ?Sized + Write>(&mut self, out: &mut W, value: i32) -> io::Result<()> {
+        self.integer(out, true, value)
+    }
+
+    fn write_i64<W: ?Sized + Write>(&mut self, out: &mut W, value: i64) -> io::Result<()> {
+        self.integer(out, value.unsigned_abs() <= EXACT, value)
+    }
+
+    fn write_i128<W: ?Sized + Write>(&mut self, _: &mut W, _: i128) -> io::Result<()> {
+        Err(give_up())
+    }
+
+    fn write_u8<W: ?Sized + Write>(&mut self, out: &mut W, value: u8) -> io::Result<()> {
+        self.integer(out, true, value)
+    }
+
+    fn write_u16<W: ?Sized + Write>(&mut self, out: &mut W, value: u16) -> io::Result<()> {
+        self.integer(out, true, value)
+    }
+
+    fn write_u32<W: ?Sized + Write>(&mut self, out: &mut W, value: u32) -> io::Result<()> {
+        self.integer(out, true, value)
+    }
+
+    fn write_u64<W: ?Sized + Write>(&mut self, out: &mut W, value: u64) -> io::Result<()> {
+        self.integer(out, value <= EXACT, value)
+    }
+
+    fn write_u128<W: ?Sized + Write>(&mut self, _: &mut W, _: u128) -> io::Result<()> {
+        Err(give_up())
+    }
+
+    fn write_f32<W: ?Sized + Write>(&mut self, _: &mut W, _: f32) -> io::Result<()> {
+        Err(give_up())
+    }
+
+    fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
+        if self.key.is_some() {
+            return Err(give_up());
+        }
+        out.write_all(&serde_json_canonicalizer::to_vec(&value).map_err(io::Error::other)?)
+    }
+
+    fn write_bool<W: ?Sized + Write>(&mut self, out: &mut W, value: bool) -> io::Result<()> {
+        if self.key.is_some() {
+            return Err(give_up());
+        }
+        out.write_all(if value { b"true" } else { b"false" })
+    }
+
+    fn write_number_str<W: ?Sized + Write>(&mut self, _: &mut W, _: &str) -> io::Result<()> {
+        Err(give_up())
+    }
+
+    fn write_raw_fragment<W: ?Sized + Write>(&mut self, _: &mut W, _: &str) -> io::Result<()> {
+        Err(give_up())
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        if self.key.is_some() {
+            // U+E000 and beyond: there UTF-16 units sort otherwise than bytes do.
+            if fragment.bytes().any(|byte| byte >= 0xEE) {
+                return Err(give_up());
+            }
+            self.keys.extend_from_slice(fragment.as_bytes());
+        }
+        out.write_all(fragment.as_bytes())
+    }
+
+    fn write_char_escape<W: ?Sized + Write>(&mut self, out: &mut W, escape: CharEscape) -> io::Result<()> {
+        if self.key.is_some() {
+            return Err(give_up());
+        }
+        serde_json::ser::CompactFormatter.write_char_escape(out, escape)
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.starts.push(self.keys.len());
+        out.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.keys.truncate(self.starts.pop().unwrap_or(0));
+        out.write_all(b"}")
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.key = Some(self.keys.len());
+        if first { Ok(()) } else { out.write_all(b",") }
+    }
+
+    fn end_object_key<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        let (Some(start), Some(key)) = (self.starts.last().copied(), self.key.take()) else {
+            return Err(give_up());
+        };
+        let (before, now) = (self.keys.get(start..key), self.keys.get(key..));
+        // An empty key before may also be none at all; it sorts before any other but itself.
+        if before >= now {
+            return Err(give_up());
+        }
+        self.keys.drain(start..key);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +256,30 @@ mod tests {
         assert_eq!(canonical_text(&value), "[12345678901234567000,9007199254740992,150]");
     }
 
+    #[test]
+    fn members_out_of_order_are_sorted_wherever_they_are() {
+        #[derive(Serialize)]
+        struct Inner {
+            b: u64,
+            a: i64,
+        }
+        #[derive(Serialize)]
+        struct Outer {
+            first: Inner,
+            second: [Inner; 1],
+            third: Option<u8>,
+        }
+        let value = Outer { first: Inner { b: 1, a: -2 }, second: [Inner { b: 1 << 60, a: 0 }], third: None };
+        let want = r#"{"first":{"a":-2,"b":1},"second":[{"a":0,"b":1152921504606846976}],"third":null}"#;
+        assert_eq!(String::from_utf8(canonical_bytes(&value).unwrap()).unwrap(), want.replace("6976", "7000"));
+    }
+
+    #[test]
+    fn keys_are_sorted_by_utf_16_units() {
+        let map = std::collections::BTreeMap::from([("\u{ff61}", 1), ("\u{1f600}", 2), ("a\n", 3), ("", 4)]);
+        assert_eq!(canonical_text(&json!(map)), "{\"\":4,\"a\\n\":3,\"\u{1f600}\":2,\"\u{ff61}\":1}");
+    }
+
     fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -116,6 +303,15 @@ mod tests {
             // serde_jcs 0.2 sorts keys by UTF-8 bytes, RFC 8785 by UTF-16 units: they part beyond U+E000.
             prop_assume!(!value.to_string().chars().any(|character| character >= '\u{e000}'));
             prop_assert_eq!(canonical_bytes(&value).unwrap(), serde_jcs::to_vec(&value).unwrap());
+        }
+
+        #[test]
+        fn what_comes_in_order_is_written_as_the_canonicalizer_does(value in any_json()) {
+            prop_assert_eq!(canonical_bytes(&value).unwrap(), serde_json_canonicalizer::to_vec(&value).unwrap());
+            let mut written = Vec::new();
+            write_canonical(&value, &mut written).unwrap();
+            prop_assert_eq!(digest_of(&value).unwrap(), Sha256Hex::of(&written));
+            prop_assert_eq!(written, canonical_bytes(&value).unwrap());
         }
 
         #[test]

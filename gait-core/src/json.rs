@@ -26,6 +26,14 @@ pub fn to_compact_html_safe<T: Serialize + ?Sized>(value: &T) -> Result<String, 
     write(value, HtmlSafe(CompactFormatter))
 }
 
+/// The same, written to `out` instead of held in memory.
+///
+/// # Errors
+/// [`WriteError`] where serialisation itself fails or `out` can't be written.
+pub fn write_compact_html_safe<T: Serialize + ?Sized>(value: &T, out: &mut impl Write) -> Result<(), WriteError> {
+    Ok(value.serialize(&mut Serializer::with_formatter(out, HtmlSafe(CompactFormatter)))?)
+}
+
 /// Indented by two spaces, members in declaration order, one line break at the end.
 ///
 /// # Errors
@@ -121,11 +129,19 @@ impl<F: Formatter> Formatter for HtmlSafe<F> {
     }
 }
 
+/// More elements and members than this has no text that is read whole: a few bytes of text, as `[]`, may need a
+/// hundred times as many in memory.
+pub const VALUES_LIMIT: usize = 2_000_000;
+
 /// Reads one JSON value and nothing after it, with [`repair`] applied first.
 ///
 /// # Errors
-/// The parser's own, with line and column.
+/// The parser's own, with line and column; and for more than [`VALUES_LIMIT`] values.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    let begins_value = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+    if bytes.len() > VALUES_LIMIT && bytes.iter().filter(begins_value).count() > VALUES_LIMIT {
+        return Err(serde::de::Error::custom(format_args!("more than {VALUES_LIMIT} values")));
+    }
     serde_json::from_str(&repair(bytes))
 }
 
@@ -245,6 +261,15 @@ mod tests {
         assert_eq!(read_text(br#""\udc00\ud83d\ude00\ud83dx""#), "\u{fffd}\u{1f600}\u{fffd}x");
         assert_eq!(read_text(br#""\\ud800""#), "\\ud800");
         assert_eq!(read_text(br#""\ud800\ud83d\ude00""#), "\u{fffd}\u{1f600}");
+    }
+
+    #[test]
+    fn text_that_would_fill_the_memory_is_refused_unread() {
+        let many = format!("[{}0]", "[],".repeat(VALUES_LIMIT / 2));
+        let error = read::<Value>(many.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("more than 2000000 values"), "{error}");
+        let long = format!("[\"{}\"]", "x".repeat(3 * VALUES_LIMIT));
+        assert!(read::<Value>(long.as_bytes()).is_ok());
     }
 
     #[test]

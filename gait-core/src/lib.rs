@@ -20,6 +20,7 @@ pub mod journal;
 pub mod json;
 pub mod name;
 mod overlay;
+pub mod parts;
 pub mod platform;
 pub mod policy;
 pub mod rate_limit;

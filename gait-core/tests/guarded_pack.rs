@@ -10,7 +10,6 @@ use gait_core::guarded::verify::{Kind, check, embedded_key, kind};
 use gait_core::guarded::{PackSource, Presigned, Receipt, write_guarded_pack};
 use gait_core::journal::{Checker, Segments, Writer};
 use gait_core::runpack::container::Container;
-use gait_core::runpack::manifest::signable_digest;
 use gait_core::runpack::verify::integrity;
 use gait_core::signature::PrivateKey;
 
@@ -99,7 +98,7 @@ fn findings(pack: &[u8]) -> Vec<String> {
     }
     let report = check(&mut container, &integrity);
     let embedded = embedded_key(&mut container);
-    let signable = signable_digest(&integrity.raw_manifest).unwrap();
+    let signable = integrity.signable_digest;
     let keys = Keys { pinned: None, local: None, embedded: embedded.as_ref() };
     let (trusted, _) = trust(&integrity.manifest.signatures, &signable, keys);
     let mut found = report.errors;

@@ -10,6 +10,7 @@ use gait_core::regress::config::ConfigFixture;
 use gait_core::regress::fixture::Fixture;
 use gait_core::regress::grade::{GradeStatus, Graded, Subject, grade};
 use gait_core::regress::guarded::graders_of;
+use gait_core::regress::survey::Survey;
 use gait_core::runpack::open::Runpack;
 use serde_json::{Value, json};
 
@@ -25,7 +26,15 @@ fn graded(settings: Value, candidate: &str) -> Graded {
     let runpack = data("complete.zip");
     let mut pack: Runpack<BufReader<File>> = Runpack::open_path(&runpack).unwrap();
     let folder = data("");
-    let mut subject = Subject { entry: &entry, fixture: &fixture, folder: &folder, runpack: &runpack, pack: &mut pack };
+    let survey = Survey::of(&mut pack).unwrap();
+    let mut subject = Subject {
+        entry: &entry,
+        fixture: &fixture,
+        folder: &folder,
+        runpack: &runpack,
+        pack: &mut pack,
+        survey: &survey,
+    };
     let graders = graders_of(&entry).unwrap();
     grade(graders[3], &mut subject)
 }

@@ -4,6 +4,7 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
+use crate::progress::Progress;
 use crate::render::{Form, Outcome};
 use crate::{guarded, keys, local_key, locate};
 use gait_core::runpack::consistency::{DigestMismatch, contradictions, wrong_digests};
@@ -249,7 +250,10 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         return Err(Failure::invalid("expected run_id or path"));
     };
     let demand = Demand::from_flags(&call.args)?;
-    let verdict = verify(&locate::runpack(input)?, &demand)?;
+    let path = locate::runpack(input)?;
+    let progress = Progress::reading("verifying", [path.as_path()], 1);
+    let verdict = verify(&path, &demand)?;
+    drop(progress);
     let notes: Vec<String> = verdict.next_step(call).map(|step| format!("hint: {step}")).into_iter().collect();
     let outcome = Outcome::new(verdict.exit(), &verdict.lines(), &verdict);
     Ok(if call.form == Form::Text { outcome.with_notes(&notes) } else { outcome })
@@ -295,12 +299,12 @@ pub fn verify_and_open(
     let source = open_file(path).map_err(|error| Failure::invalid(format!("open zip: {error}")))?;
     let mut container = Container::open(source).map_err(|error| Failure::invalid(VerifyError::from(error)))?;
     let found = integrity(&mut container).map_err(Failure::invalid)?;
-    let guarded = guarded::judge(&mut container, &found, demand).map_err(Failure::invalid)?;
+    let guarded = guarded::judge(&mut container, &found, demand);
     let key = match guarded.signatures {
         Some(_) => demand.key.as_ref(),
         None => plain_key(&found.manifest.signatures, demand)?,
     };
-    let mut signatures = found.signatures(key).map_err(Failure::invalid)?;
+    let mut signatures = found.signatures(key);
     if demand.need == SignatureNeed::Required && signatures.status == SignatureStatus::Missing {
         signatures.errors = vec!["manifest has no signatures".into()];
     }

@@ -160,7 +160,7 @@ mod tests {
     fn bytes(member: &PackMember) -> &[u8] {
         match &member.content {
             Content::Bytes(bytes) => bytes,
-            Content::File(_) => panic!("records are held in memory"),
+            _ => panic!("records are held in memory"),
         }
     }
 }

@@ -104,9 +104,18 @@ pub fn kind<R: Read + Seek>(container: &mut Container<R>, integrity: &Integrity)
     if integrity.manifest.files.iter().any(|file| file.path == GUARD) {
         return Kind::Guarded;
     }
-    let run = container.read_all("run.json", MEMBER_LIMIT_BYTES).ok().flatten();
-    let run: Option<Value> = run.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    match run.as_ref().and_then(|run| run["env"]["runtime"].as_str()) {
+    /// All of `run.json` that is looked at; the rest may be large.
+    #[derive(Deserialize)]
+    struct Head {
+        env: Option<Value>,
+    }
+    let run = container.read_all("run.json", MEMBER_LIMIT_BYTES).ok().flatten().unwrap_or_default();
+    let env = match crate::json::read::<Head>(&run) {
+        Ok(head) => head.env,
+        // A member twice, or a type that it must not have.
+        Err(_) => crate::json::read::<Value>(&run).ok().and_then(|run| run.get("env").cloned()),
+    };
+    match env.as_ref().and_then(|env| env["runtime"].as_str()) {
         Some(RUNTIME) => Kind::Stripped,
         _ => Kind::Plain,
     }

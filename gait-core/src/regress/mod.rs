@@ -9,6 +9,7 @@ pub mod guarded;
 pub mod init;
 pub mod junit;
 pub mod run;
+pub mod survey;
 
 /// The schema version of every record here.
 pub const SCHEMA_VERSION: &str = "1.0.0";

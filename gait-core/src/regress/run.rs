@@ -4,6 +4,7 @@ use super::SCHEMA_VERSION;
 use super::config::{Config, ConfigError, ConfigFixture};
 use super::fixture::{Fixture, FixtureError};
 use super::grade::{GradeStatus, Graded, Grader, STANDARD, Subject, grade};
+use super::survey::Survey;
 use crate::file::PathError;
 use crate::runpack::open::{OpenError, Runpack};
 use crate::time::Timestamp;
@@ -150,7 +151,7 @@ fn grade_fixture(entry: &ConfigFixture, graders: &[Grader], graded: &mut Vec<Gra
         .map_err(|source| RunError::NoRunpack { name: name(), source })?;
     let unusable = |source| RunError::Runpack { name: name(), source };
     let mut pack = Runpack::open_path(runpack).map_err(unusable)?;
-    check_records(&mut pack).map_err(unusable)?;
+    let survey = Survey::of(&mut pack).map_err(unusable)?;
     let folder = runpack.parent().unwrap_or(Path::new(""));
     let fixture = Fixture::read(folder).map_err(|source| RunError::Fixture { name: name(), source })?;
     if fixture.name != entry.name {
@@ -163,14 +164,7 @@ fn grade_fixture(entry: &ConfigFixture, graders: &[Grader], graded: &mut Vec<Gra
         return Err(RunError::PackRun { name: name() });
     }
     let started = pack.run.created_at;
-    let mut subject = Subject { entry, fixture: &fixture, folder, runpack, pack: &mut pack };
+    let mut subject = Subject { entry, fixture: &fixture, folder, runpack, pack: &mut pack, survey: &survey };
     graded.extend(graders.iter().map(|grader| grade(*grader, &mut subject)));
     Ok(started)
-}
-
-/// A runpack whose records can't be read is an input that can't be used, not a fixture that fails.
-fn check_records<R: std::io::Read + std::io::Seek>(pack: &mut Runpack<R>) -> Result<(), OpenError> {
-    pack.intents()?.try_for_each(|intent| intent.map(drop))?;
-    pack.results()?.try_for_each(|result| result.map(drop))?;
-    pack.refs().map(drop)
 }

@@ -74,7 +74,7 @@ mod tests {
             .into_iter()
             .map(|member| match member.content {
                 Content::Bytes(bytes) => (member.name, bytes.len(), Sha256Hex::of(bytes).to_string()),
-                Content::File(path) => panic!("{path:?}"),
+                other => panic!("{other:?}"),
             })
             .collect();
         let expected = [

@@ -1,20 +1,20 @@
 //! What differs between two runs (contract, artifacts 4.7).
 //!
 //! Two packs of similar runs are read side by side: a record waits in memory only until its counterpart arrives on the
-//! other side, so memory follows the difference and not the size. What is left over, or differs as text, is looked at
-//! again record by record.
+//! other side, so memory follows the difference and not the size: 32 bytes for each record that waits or differs. What
+//! is left over, or differs as text, is looked at again record by record.
 
+use super::glance::{Glance, LineRecord};
+use super::id_key::IdKey;
 use super::lines::{LineError, Lines};
 use super::open::{OpenError, Runpack};
-use super::record::{IntentRecord, Manifest, Refs, ResultRecord, parse};
+use super::record::{IntentRecord, Manifest, Receipt, ResultRecord, parse};
 use crate::canonical::{CanonicalError, digest_of};
 use crate::digest::{Hasher, Sha256Hex};
 use crate::time::Timestamp;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, Read, Seek};
 
 /// How much of the records is compared.
@@ -123,7 +123,7 @@ pub fn diff<A: Read + Seek, B: Read + Seek>(
         files_changed: files_changed(left.manifest(), right.manifest()),
         intents_changed: intents.changed,
         results_changed: results.changed,
-        refs_changed: refs_form(left.refs()?, privacy)? != refs_form(right.refs()?, privacy)?,
+        refs_changed: refs_form(left, privacy)? != refs_form(right, privacy)?,
         left_only_intents: intents.left_only,
         right_only_intents: intents.right_only,
         left_only_results: results.left_only,
@@ -167,13 +167,42 @@ fn manifest_form(manifest: &Manifest) -> Result<Sha256Hex, CanonicalError> {
     digest_of(&form)
 }
 
-fn refs_form(mut refs: Refs, privacy: Privacy) -> Result<Sha256Hex, CanonicalError> {
+fn refs_form<R: Read + Seek>(pack: &mut Runpack<R>, privacy: Privacy) -> Result<[Sha256Hex; 2], DiffError> {
+    // The digests of the receipts in order stand for them: equal if and only if these are.
+    let (mut refs, receipts) = pack.fold_refs(|sum: &mut Receipts, receipt| sum.add(&receipt, privacy))?;
     refs.run_id.clear();
     refs.producer_version.clear();
     refs.created_at = Timestamp::ZERO;
-    match privacy {
-        Privacy::Full => digest_of(&refs),
-        Privacy::Metadata => digest_of(&refs.receipts.len()),
+    let receipts = receipts.finish()?;
+    Ok(match privacy {
+        Privacy::Full => [digest_of(&refs)?, receipts],
+        Privacy::Metadata => [receipts; 2],
+    })
+}
+
+/// The receipts of a run, summed up.
+#[derive(Default)]
+struct Receipts {
+    count: u64,
+    digests: Hasher,
+    failed: Option<CanonicalError>,
+}
+
+impl Receipts {
+    fn add(&mut self, receipt: &Receipt, privacy: Privacy) {
+        self.count += 1;
+        if privacy == Privacy::Full {
+            match digest_of(receipt) {
+                Ok(digest) => self.digests.update(digest.as_bytes()),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Sha256Hex, CanonicalError> {
+        let Receipts { count, mut digests, failed } = self;
+        digests.update(count.to_le_bytes());
+        failed.map_or(Ok(digests.finish()), Err)
     }
 }
 
@@ -185,48 +214,32 @@ struct RecordDiff {
 }
 
 /// A kind of record that is compared by id.
-trait Compared: DeserializeOwned + Serialize {
-    const MEMBER: &'static str;
-    const WHAT: &'static str;
-    /// The record without what differs between any two runs, and its id.
-    fn form(self, privacy: Privacy) -> (String, Self);
+trait Compared: LineRecord {
+    /// The record without what differs between any two runs.
+    fn form(self, privacy: Privacy) -> Self;
 }
 
 impl Compared for IntentRecord {
-    const MEMBER: &'static str = "intents.jsonl";
-    const WHAT: &'static str = "intents";
-
-    fn form(self, privacy: Privacy) -> (String, Self) {
-        let id = self.intent_id.clone();
-        let mut form = IntentRecord {
-            run_id: String::new(),
-            producer_version: String::new(),
-            created_at: Timestamp::ZERO,
-            ..self
-        };
+    fn form(mut self, privacy: Privacy) -> Self {
+        self.run_id.clear();
+        self.producer_version.clear();
+        self.created_at = Timestamp::ZERO;
         if privacy == Privacy::Metadata {
-            form.args.clear();
+            self.args.clear();
         }
-        (id, form)
+        self
     }
 }
 
 impl Compared for ResultRecord {
-    const MEMBER: &'static str = "results.jsonl";
-    const WHAT: &'static str = "results";
-
-    fn form(self, privacy: Privacy) -> (String, Self) {
-        let id = self.intent_id.clone();
-        let mut form = ResultRecord {
-            run_id: String::new(),
-            producer_version: String::new(),
-            created_at: Timestamp::ZERO,
-            ..self
-        };
+    fn form(mut self, privacy: Privacy) -> Self {
+        self.run_id.clear();
+        self.producer_version.clear();
+        self.created_at = Timestamp::ZERO;
         if privacy == Privacy::Metadata {
-            form.result.clear();
+            self.result.clear();
         }
-        (id, form)
+        self
     }
 }
 
@@ -239,152 +252,180 @@ fn records<T: Compared, A: Read + Seek, B: Read + Seek>(
     if suspects.is_empty() {
         return Ok(RecordDiff::default());
     }
-    let left = forms_of::<T, A>(left, &suspects, privacy)?;
-    let right = forms_of::<T, B>(right, &suspects, privacy)?;
-    let only = |a: &HashMap<&str, Sha256Hex>, b: &HashMap<&str, Sha256Hex>| -> Vec<String> {
-        suspects.iter().filter(|id| a.contains_key(id.as_str()) && !b.contains_key(id.as_str())).cloned().collect()
-    };
-    let (left_only, right_only) = (only(&left, &right), only(&right, &left));
-    Ok(RecordDiff { changed: left != right, left_only, right_only })
+    let left_forms = forms_of::<T, A>(left, &suspects, privacy)?;
+    let right_forms = forms_of::<T, B>(right, &suspects, privacy)?;
+    Ok(RecordDiff {
+        changed: left_forms != right_forms,
+        left_only: only_ids::<T, A>(left, &left_forms, &right_forms)?,
+        right_only: only_ids::<T, B>(right, &right_forms, &left_forms)?,
+    })
 }
 
-/// Ids whose records are not the same text on both sides, occurrence by occurrence.
+/// Canonical forms of records, by id.
+type Forms = HashMap<IdKey, IdKey>;
+
+/// Ids whose records do not look the same on both sides, occurrence by occurrence.
 fn side_by_side<T: Compared>(
     mut left: Lines<impl BufRead>,
     mut right: Lines<impl BufRead>,
     privacy: Privacy,
-) -> Result<BTreeSet<String>, OpenError> {
-    let mut waiting = [Waiting::default(), Waiting::default()];
-    let mut suspects = BTreeSet::new();
+) -> Result<HashSet<IdKey>, OpenError> {
+    let error = |source| OpenError::Line { what: T::WHAT, source };
+    let mut meeting = Meeting::default();
     loop {
-        let from_left = sketch::<T>(&mut left, privacy)?;
-        let from_right = sketch::<T>(&mut right, privacy)?;
-        if from_left.is_none() && from_right.is_none() {
+        let left_line = left.next_line().map_err(error)?;
+        let right_line = right.next_line().map_err(error)?;
+        if left_line.is_none() && right_line.is_none() {
             break;
         }
-        let [left_waiting, right_waiting] = &mut waiting;
+        let from_left = glance::<T>(left_line)?;
+        if let (Some(seen), Some((_, left)), Some((_, right))) = (&from_left, left_line, right_line)
+            && meeting.nobody_waits()
+            && seen.is_same_but_for_origin(left, right)
+        {
+            continue;
+        }
+        let from_left = from_left.map(|seen| compared(seen, privacy));
+        let from_right = glance::<T>(right_line)?.map(|seen| compared(seen, privacy));
+        if let (Some(left), Some(right)) = (&from_left, &from_right)
+            && left.intent_id == right.intent_id
+            && meeting.nobody_waits_for(&left.intent_id)
+        {
+            if left != right {
+                meeting.suspects.insert(IdKey::of(left.intent_id.as_bytes()));
+            }
+            continue;
+        }
         if let Some(record) = from_left {
-            meet(record, left_waiting, right_waiting, &mut suspects);
+            meeting.arrives(Side::Left, &record);
         }
         if let Some(record) = from_right {
-            meet(record, right_waiting, left_waiting, &mut suspects);
+            meeting.arrives(Side::Right, &record);
         }
     }
-    suspects.extend(waiting.into_iter().flat_map(HashMap::into_keys));
-    Ok(suspects)
+    Ok(meeting.end())
 }
 
-/// Records without their counterpart yet: what they look like, in order.
-type Waiting = HashMap<String, VecDeque<Sha256Hex>>;
+fn glance<T: LineRecord>(line: Option<(u64, &[u8])>) -> Result<Option<Glance<'_>>, OpenError> {
+    let Some((number, line)) = line else { return Ok(None) };
+    let bad = |source| OpenError::Line { what: T::WHAT, source: LineError::Record { number, source } };
+    Glance::at::<T>(line).map(Some).map_err(bad)
+}
 
-fn meet((id, look): (String, Sha256Hex), own: &mut Waiting, other: &mut Waiting, suspects: &mut BTreeSet<String>) {
-    let Some(queue) = other.get_mut(&id) else {
-        own.entry(id).or_default().push_back(look);
-        return;
-    };
-    let counterpart = queue.pop_front();
-    if queue.is_empty() {
-        other.remove(&id);
+/// A record as it is compared: without what differs between any two runs.
+fn compared(seen: Glance<'_>, privacy: Privacy) -> Glance<'_> {
+    Glance {
+        created_at: Timestamp::ZERO,
+        created_text: "",
+        producer_version: Cow::Borrowed(""),
+        run_id: Cow::Borrowed(""),
+        object: if privacy == Privacy::Metadata { Cow::Borrowed("") } else { seen.object },
+        ..seen
     }
-    if counterpart != Some(look) {
-        suspects.insert(id);
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// Records that wait for their counterpart: 32 bytes each.
+#[derive(Default)]
+struct Meeting {
+    left: HashMap<IdKey, IdKey>,
+    right: HashMap<IdKey, IdKey>,
+    suspects: HashSet<IdKey>,
+}
+
+impl Meeting {
+    fn nobody_waits(&self) -> bool {
+        self.left.is_empty() && self.right.is_empty()
     }
-}
 
-/// A record as far as it must be understood to see that it is the same text as another.
-#[derive(Deserialize)]
-struct Sketch<'a> {
-    #[serde(borrow, default)]
-    schema_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    schema_version: Option<Cow<'a, str>>,
-    #[serde(default, rename = "created_at")]
-    _created_at: Timestamp,
-    #[serde(borrow, default, rename = "producer_version")]
-    _producer_version: Option<Cow<'a, str>>,
-    #[serde(borrow, default, rename = "run_id")]
-    _run_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    intent_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    tool_name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    args_digest: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    args: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    result_digest: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
-}
-
-/// Id and look of the next record. A record that is no plain text gets its canonical form as look at once.
-fn sketch<T: Compared>(
-    lines: &mut Lines<impl BufRead>,
-    privacy: Privacy,
-) -> Result<Option<(String, Sha256Hex)>, OpenError> {
-    let error = |source| OpenError::Line { what: T::WHAT, source };
-    let Some((number, line)) = lines.next_line().map_err(error)? else {
-        return Ok(None);
-    };
-    let bad = |source| error(LineError::Record { number, source });
-    let plain = !line.contains(&b'\\') && line.first() == Some(&b'{');
-    if let (true, Ok(sketch)) = (plain, serde_json::from_slice::<Sketch<'_>>(line)) {
-        let id = sketch.intent_id.clone().unwrap_or_default().into_owned();
-        if let Some(look) = look(&sketch, privacy) {
-            return Ok(Some((id, look)));
+    fn nobody_waits_for(&self, id: &str) -> bool {
+        self.nobody_waits() || {
+            let key = IdKey::of(id);
+            !self.left.contains_key(&key) && !self.right.contains_key(&key)
         }
     }
-    let (id, form) = parse::<T>(line).map_err(bad)?.form(privacy);
-    Ok(Some((id, digest_of(&form).unwrap_or_else(|_| Sha256Hex::of(line)))))
+
+    fn arrives(&mut self, side: Side, record: &Glance<'_>) {
+        let (key, look) = (IdKey::of(record.intent_id.as_bytes()), look(record));
+        let (own, other) = match side {
+            Side::Left => (&mut self.left, &mut self.right),
+            Side::Right => (&mut self.right, &mut self.left),
+        };
+        match other.remove(&key) {
+            Some(counterpart) if counterpart == look => {}
+            Some(_) => {
+                self.suspects.insert(key);
+            }
+            None => {
+                // A second one while the first still waits: which counts is found out later.
+                if own.insert(key, look).is_some() {
+                    self.suspects.insert(key);
+                }
+            }
+        }
+    }
+
+    fn end(mut self) -> HashSet<IdKey> {
+        self.suspects.extend(self.left.into_keys());
+        self.suspects.extend(self.right.into_keys());
+        self.suspects
+    }
 }
 
-/// A digest of what is compared; `None` if a member is not of the type that it must be.
-fn look(sketch: &Sketch<'_>, privacy: Privacy) -> Option<Sha256Hex> {
+/// A digest of what is compared.
+fn look(record: &Glance<'_>) -> IdKey {
     let mut hasher = Hasher::new();
-    let mut add = |text: &str| {
+    for text in
+        [&record.schema_id, &record.schema_version, &record.intent_id, &record.word, &record.digest, &record.object]
+    {
         hasher.update((text.len() as u64).to_le_bytes());
-        hasher.update(text);
-    };
-    for text in [&sketch.schema_id, &sketch.schema_version, &sketch.intent_id] {
-        add(text.as_deref().unwrap_or_default());
+        hasher.update(text.as_bytes());
     }
-    for text in [sketch.tool_name, sketch.args_digest, sketch.status, sketch.result_digest] {
-        let text = text.map_or("null", RawValue::get);
-        if !text.starts_with(['"', 'n']) {
-            return None;
-        }
-        add(text);
-    }
-    for object in [sketch.args, sketch.result] {
-        let text = object.map_or("null", RawValue::get);
-        if !text.starts_with(['{', 'n']) {
-            return None;
-        }
-        add(if privacy == Privacy::Full { text } else { "" });
-    }
-    Some(hasher.finish())
+    IdKey::half(&hasher.finish())
 }
 
 /// Canonical digests of the records of these ids; of several records of one id the last counts.
-fn forms_of<'a, T: Compared, R: Read + Seek>(
+fn forms_of<T: Compared, R: Read + Seek>(
     pack: &mut Runpack<R>,
-    ids: &'a BTreeSet<String>,
+    ids: &HashSet<IdKey>,
     privacy: Privacy,
-) -> Result<HashMap<&'a str, Sha256Hex>, DiffError> {
+) -> Result<Forms, DiffError> {
     let error = |source| OpenError::Line { what: T::WHAT, source };
     let mut forms = HashMap::new();
     let mut lines = pack.lines(T::MEMBER)?;
     while let Some((number, line)) = lines.next_line().map_err(error)? {
-        let record: T = parse(line).map_err(|source| error(LineError::Record { number, source }))?;
-        let (id, form) = record.form(privacy);
-        if let Some(id) = ids.get(&id) {
-            forms.insert(id.as_str(), digest_of(&form)?);
+        let bad = |source| error(LineError::Record { number, source });
+        let key = IdKey::of(Glance::at::<T>(line).map_err(bad)?.intent_id.as_bytes());
+        if ids.contains(&key) {
+            let form = parse::<T>(line).map_err(bad)?.form(privacy);
+            forms.insert(key, IdKey::half(&digest_of(&form)?));
         }
     }
     Ok(forms)
+}
+
+/// The ids that `own` has and `other` has not, sorted.
+fn only_ids<T: Compared, R: Read + Seek>(
+    pack: &mut Runpack<R>,
+    own: &Forms,
+    other: &Forms,
+) -> Result<Vec<String>, DiffError> {
+    let mut wanted: HashSet<&IdKey> = own.keys().filter(|key| !other.contains_key(*key)).collect();
+    let mut ids = Vec::with_capacity(wanted.len());
+    if !wanted.is_empty() {
+        pack.glance_at::<T>(|record| {
+            if wanted.remove(&IdKey::of(record.intent_id.as_bytes())) {
+                ids.push(record.intent_id.into_owned());
+            }
+        })?;
+    }
+    ids.sort();
+    Ok(ids)
 }
 
 #[cfg(test)]

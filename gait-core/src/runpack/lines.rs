@@ -71,7 +71,7 @@ impl<R: BufRead> Lines<R> {
             if available.is_empty() {
                 return Ok(!self.line.is_empty());
             }
-            let end = available.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+            let end = memchr::memchr(b'\n', available).map(|at| at + 1);
             let take = end.unwrap_or(available.len());
             self.line.extend_from_slice(available.get(..take).unwrap_or_default());
             self.source.consume(take);
@@ -82,6 +82,67 @@ impl<R: BufRead> Lines<R> {
                 return Ok(true);
             }
         }
+    }
+}
+
+/// The same for a stream that comes in pieces, from whoever reads it anyway.
+#[derive(Debug, Default)]
+pub struct PushedLines {
+    partial: Vec<u8>,
+    number: u64,
+}
+
+impl PushedLines {
+    /// Takes in the next piece, and gives each line that it ends to `each`.
+    ///
+    /// # Errors
+    /// [`LineError`], also one of `each`; then no more may be pushed.
+    pub fn push(
+        &mut self,
+        mut piece: &[u8],
+        each: &mut impl FnMut(u64, &[u8]) -> Result<(), LineError>,
+    ) -> Result<(), LineError> {
+        while let Some(end) = memchr::memchr(b'\n', piece) {
+            let (line, rest) = piece.split_at(end + 1);
+            piece = rest;
+            if self.partial.is_empty() {
+                self.line(line, each)?;
+            } else {
+                let mut whole = std::mem::take(&mut self.partial);
+                whole.extend_from_slice(line);
+                self.line(&whole, each)?;
+                whole.clear();
+                self.partial = whole;
+            }
+        }
+        self.partial.extend_from_slice(piece);
+        self.check(self.partial.len(), self.number + 1)
+    }
+
+    /// Gives what follows the last line break, if anything does.
+    ///
+    /// # Errors
+    /// As [`PushedLines::push`].
+    pub fn end(&mut self, each: &mut impl FnMut(u64, &[u8]) -> Result<(), LineError>) -> Result<(), LineError> {
+        let last = std::mem::take(&mut self.partial);
+        if last.is_empty() { Ok(()) } else { self.line(&last, each) }
+    }
+
+    fn line(
+        &mut self,
+        line: &[u8],
+        each: &mut impl FnMut(u64, &[u8]) -> Result<(), LineError>,
+    ) -> Result<(), LineError> {
+        self.number += 1;
+        self.check(line.len(), self.number)?;
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        each(self.number, line.strip_suffix(b"\n").unwrap_or(line))
+    }
+
+    fn check(&self, length: usize, number: u64) -> Result<(), LineError> {
+        if length > LINE_LIMIT_BYTES { Err(LineError::TooLong { number }) } else { Ok(()) }
     }
 }
 
@@ -96,6 +157,36 @@ mod tests {
         assert_eq!(lines.next_line().unwrap(), Some((4, &b"b"[..])));
         assert_eq!(lines.next_line().unwrap(), None);
         assert_eq!(lines.next_line().unwrap(), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn pushed_lines_are_those_that_are_pulled(text in "[ab\n \r]{0,40}", size in 1usize..9) {
+            let mut pulled = Vec::new();
+            let mut lines = Lines::new(text.as_bytes());
+            while let Some((number, line)) = lines.next_line().unwrap() {
+                pulled.push((number, line.to_vec()));
+            }
+            let mut given = Vec::new();
+            let mut pushed = PushedLines::default();
+            let mut each = |number: u64, line: &[u8]| {
+                given.push((number, line.to_vec()));
+                Ok(())
+            };
+            for piece in text.as_bytes().chunks(size) {
+                pushed.push(piece, &mut each).unwrap();
+            }
+            pushed.end(&mut each).unwrap();
+            proptest::prop_assert_eq!(given, pulled);
+        }
+    }
+
+    #[test]
+    fn pushed_lines_have_the_same_limit() {
+        let mut pushed = PushedLines::default();
+        let piece = vec![b'x'; LINE_LIMIT_BYTES];
+        pushed.push(&piece, &mut |_, _| Ok(())).unwrap();
+        assert!(matches!(pushed.push(b"x", &mut |_, _| Ok(())), Err(LineError::TooLong { number: 1 })));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::record::Manifest;
 use crate::canonical::{CanonicalError, canonical_bytes, digest_of};
 use crate::digest::Sha256Hex;
 use crate::signature::{self, PrivateKey, PublicKey, Signature};
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 /// What the signatures of a manifest or pack are worth (contract, artifacts 3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,11 +82,19 @@ impl Manifest {
 /// # Errors
 /// As [`digest_of`].
 pub fn signable_digest(raw: &Value) -> Result<Sha256Hex, CanonicalError> {
-    let mut raw = raw.clone();
-    if let Value::Object(members) = &mut raw {
-        members.remove("signatures");
+    match raw {
+        Value::Object(members) => digest_of(&Unsigned(members)),
+        other => digest_of(other),
     }
-    digest_of(&raw)
+}
+
+/// A record without its signatures; not copied, because one that lists many members is large.
+struct Unsigned<'a>(&'a Map<String, Value>);
+
+impl Serialize for Unsigned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(name, _)| *name != "signatures"))
+    }
 }
 
 /// Checks `signatures` over `digest`.

@@ -1,11 +1,14 @@
 //! Strict open: a runpack that is intact, for commands that work with its records (contract, artifacts 3.4).
 
 use super::container::{Container, MemberError, MemberReader};
-use super::lines::{LineError, Lines};
-use super::record::{IntentRecord, Manifest, Refs, ResultRecord, Run, parse};
-use super::verify::{Integrity, VerifyError, integrity};
+use super::glance::{Glance, LineRecord};
+use super::lines::{LineError, Lines, PushedLines};
+use super::record::{IntentRecord, Manifest, Object, Receipt, Refs, ResultRecord, Run, parse};
+use super::verify::{Integrity, VerifyError, integrity_beside};
 use super::write::RunRecords;
-use serde::de::DeserializeOwned;
+use crate::parts::{Part, PartsError, for_each_part};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::marker::PhantomData;
@@ -108,8 +111,29 @@ impl<R: Read + Seek> Runpack<R> {
     /// # Errors
     /// [`OpenError`] for any finding.
     pub fn open(source: R) -> Result<Self, OpenError> {
+        Self::open_beside(source, &mut |_, _| ())
+    }
+
+    /// The same, and looks at the intents and results while their digests are checked, instead of reading them twice.
+    /// What was seen counts only if this gives a runpack: before, it may be anything.
+    ///
+    /// # Errors
+    /// [`OpenError`], also for a record that is not what it should be.
+    pub fn open_looking(source: R, look: &mut impl FnMut(Seen<'_>)) -> Result<Self, OpenError> {
+        let (mut intents, mut results) = (Looked::<IntentRecord>::default(), Looked::<ResultRecord>::default());
+        let pack = Self::open_beside(source, &mut |name, piece| match name {
+            IntentRecord::MEMBER => intents.push(piece, &mut |glance| look(Seen::Intent(glance))),
+            ResultRecord::MEMBER => results.push(piece, &mut |glance| look(Seen::Result(glance))),
+            _ => {}
+        })?;
+        intents.end(&mut |glance| look(Seen::Intent(glance)))?;
+        results.end(&mut |glance| look(Seen::Result(glance)))?;
+        Ok(pack)
+    }
+
+    fn open_beside(source: R, beside: &mut impl FnMut(&str, &[u8])) -> Result<Self, OpenError> {
         let mut container = Container::open(source).map_err(VerifyError::from)?;
-        let integrity = integrity(&mut container)?;
+        let integrity = integrity_beside(&mut container, beside)?;
         if !integrity.missing_files.is_empty() {
             return Err(OpenError::Missing { names: integrity.missing_files });
         }
@@ -141,12 +165,73 @@ impl<R: Read + Seek> Runpack<R> {
         read_record(&mut self.container, "refs.json", "refs")
     }
 
+    /// `refs.json` without its receipts, which go one by one into what is given beside it.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn fold_refs<S: Default>(&mut self, mut add: impl FnMut(&mut S, Receipt)) -> Result<(Refs, S), OpenError> {
+        const NAME: &str = "refs.json";
+        const RECEIPTS: &str = "receipts";
+        let read = self.container.read(NAME).map_err(|source| OpenError::Read { name: NAME, source })?;
+        let reader = read.ok_or(OpenError::Member { name: NAME })?.buffered();
+        let (mut head, mut sum) = (Object::new(), S::default());
+        let limit = usize::try_from(RECORD_LIMIT_BYTES).unwrap_or(usize::MAX);
+        let done = for_each_part(reader, &[RECEIPTS], limit, |part| {
+            match part {
+                Part::Element(_, receipt) => add(&mut sum, parse(receipt)?),
+                // Of repeated members the last counts.
+                Part::Array(name) => {
+                    head.remove(name);
+                    sum = S::default();
+                }
+                Part::Member(name, value) => {
+                    match name {
+                        RECEIPTS => sum = S::default(),
+                        "schema_id" | "schema_version" | "created_at" | "producer_version" | "run_id" => {}
+                        // Not held: it may be large.
+                        _ => return crate::json::read::<IgnoredAny>(value).map(drop),
+                    }
+                    head.insert(name.into(), crate::json::read(value)?);
+                }
+            }
+            Ok::<_, serde_json::Error>(())
+        });
+        match done {
+            Ok(()) => {}
+            Err(PartsError::Io(source)) => {
+                return Err(OpenError::Read { name: NAME, source: MemberError::Content(source) });
+            }
+            // Whatever else it is that a stream does not tell: the parser knows.
+            Err(_) => {
+                let mut refs = self.refs()?;
+                let mut sum = S::default();
+                std::mem::take(&mut refs.receipts).into_iter().for_each(|receipt| add(&mut sum, receipt));
+                return Ok((refs, sum));
+            }
+        }
+        let head = serde_json::from_value(Value::Object(head));
+        Ok((head.map_err(|source| OpenError::Record { what: "refs", source })?, sum))
+    }
+
+    /// Looks at the intents or the results, one at a time.
+    ///
+    /// # Errors
+    /// [`OpenError`] for the first that is not what it should be.
+    pub fn glance_at<T: LineRecord>(&mut self, mut look: impl FnMut(Glance<'_>)) -> Result<(), OpenError> {
+        let error = |source| OpenError::Line { what: T::WHAT, source };
+        let mut lines = self.lines(T::MEMBER)?;
+        while let Some((number, line)) = lines.next_line().map_err(error)? {
+            look(Glance::at::<T>(line).map_err(|source| error(LineError::Record { number, source }))?);
+        }
+        Ok(())
+    }
+
     /// The intents, one at a time.
     ///
     /// # Errors
     /// [`OpenError`], here or with any of them.
     pub fn intents(&mut self) -> Result<Records<'_, R, IntentRecord>, OpenError> {
-        self.records("intents.jsonl", "intents")
+        self.records()
     }
 
     /// The results, one at a time.
@@ -154,7 +239,7 @@ impl<R: Read + Seek> Runpack<R> {
     /// # Errors
     /// [`OpenError`], here or with any of them.
     pub fn results(&mut self) -> Result<Records<'_, R, ResultRecord>, OpenError> {
-        self.records("results.jsonl", "results")
+        self.records()
     }
 
     /// The lines of `intents.jsonl` or `results.jsonl`, not parsed.
@@ -180,9 +265,51 @@ impl<R: Read + Seek> Runpack<R> {
         })
     }
 
-    fn records<T>(&mut self, name: &'static str, what: &'static str) -> Result<Records<'_, R, T>, OpenError> {
-        Ok(Records { lines: self.lines(name)?, what, record: PhantomData })
+    fn records<T: LineRecord>(&mut self) -> Result<Records<'_, R, T>, OpenError> {
+        Ok(Records { lines: self.lines(T::MEMBER)?, what: T::WHAT, record: PhantomData })
     }
+}
+
+/// A record that was passed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen<'a> {
+    /// An intent.
+    Intent(Glance<'a>),
+    /// A result.
+    Result(Glance<'a>),
+}
+
+/// The lines of a member as they pass, up to the first that is not a record.
+struct Looked<T> {
+    lines: PushedLines,
+    failed: Option<LineError>,
+    record: PhantomData<T>,
+}
+
+impl<T> Default for Looked<T> {
+    fn default() -> Self {
+        Looked { lines: PushedLines::default(), failed: None, record: PhantomData }
+    }
+}
+
+impl<T: LineRecord> Looked<T> {
+    fn push(&mut self, piece: &[u8], look: &mut impl FnMut(Glance<'_>)) {
+        if self.failed.is_none() {
+            self.failed = self.lines.push(piece, &mut |number, line| seen::<T>(number, line, look)).err();
+        }
+    }
+
+    fn end(mut self, look: &mut impl FnMut(Glance<'_>)) -> Result<(), OpenError> {
+        if self.failed.is_none() {
+            self.failed = self.lines.end(&mut |number, line| seen::<T>(number, line, look)).err();
+        }
+        self.failed.map_or(Ok(()), |source| Err(OpenError::Line { what: T::WHAT, source }))
+    }
+}
+
+fn seen<T: LineRecord>(number: u64, line: &[u8], look: &mut impl FnMut(Glance<'_>)) -> Result<(), LineError> {
+    look(Glance::at::<T>(line).map_err(|source| LineError::Record { number, source })?);
+    Ok(())
 }
 
 /// Records of a member, parsed while they are read.

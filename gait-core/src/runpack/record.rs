@@ -3,6 +3,9 @@
 //! Reading follows artifacts 1.4: a missing member and `null` are the zero value, of repeated members the last one
 //! counts, unknown members are ignored. Unknown members of `env` and of timeline events are kept, because the schema
 //! of these two allows them.
+//!
+//! Members of the records that a run has many of are declared in canonical order: then they are written without being
+//! sorted.
 
 use crate::platform;
 use crate::signature::Signature;
@@ -139,119 +142,119 @@ pub struct TimelineEvent {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IntentRecord {
+    /// The arguments, in raw capture.
+    #[serde(deserialize_with = "or_zero", skip_serializing_if = "Object::is_empty")]
+    pub args: Object,
+    /// By convention the canonical digest of `args`.
+    #[serde(deserialize_with = "or_zero")]
+    pub args_digest: String,
+    /// That of the run unless recorded otherwise.
+    pub created_at: Timestamp,
+    /// What results, timelines, replay and diff know it by.
+    #[serde(deserialize_with = "or_zero")]
+    pub intent_id: String,
+    /// That of the run unless recorded otherwise.
+    #[serde(deserialize_with = "or_zero")]
+    pub producer_version: String,
+    /// That of the run unless recorded otherwise.
+    #[serde(deserialize_with = "or_zero")]
+    pub run_id: String,
     /// [`INTENT_SCHEMA`].
     #[serde(deserialize_with = "or_zero")]
     pub schema_id: String,
     /// [`SCHEMA_VERSION`].
     #[serde(deserialize_with = "or_zero")]
     pub schema_version: String,
-    /// That of the run unless recorded otherwise.
-    pub created_at: Timestamp,
-    /// That of the run unless recorded otherwise.
-    #[serde(deserialize_with = "or_zero")]
-    pub producer_version: String,
-    /// That of the run unless recorded otherwise.
-    #[serde(deserialize_with = "or_zero")]
-    pub run_id: String,
-    /// What results, timelines, replay and diff know it by.
-    #[serde(deserialize_with = "or_zero")]
-    pub intent_id: String,
     /// The tool.
     #[serde(deserialize_with = "or_zero")]
     pub tool_name: String,
-    /// By convention the canonical digest of `args`.
-    #[serde(deserialize_with = "or_zero")]
-    pub args_digest: String,
-    /// The arguments, in raw capture.
-    #[serde(deserialize_with = "or_zero", skip_serializing_if = "Object::is_empty")]
-    pub args: Object,
 }
 
 /// One line of `results.jsonl`: what came of an intent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResultRecord {
+    /// That of the run unless recorded otherwise.
+    pub created_at: Timestamp,
+    /// The intent.
+    #[serde(deserialize_with = "or_zero")]
+    pub intent_id: String,
+    /// That of the run unless recorded otherwise.
+    #[serde(deserialize_with = "or_zero")]
+    pub producer_version: String,
+    /// The result, in raw capture.
+    #[serde(deserialize_with = "or_zero", skip_serializing_if = "Object::is_empty")]
+    pub result: Object,
+    /// By convention the canonical digest of `result`.
+    #[serde(deserialize_with = "or_zero")]
+    pub result_digest: String,
+    /// That of the run unless recorded otherwise.
+    #[serde(deserialize_with = "or_zero")]
+    pub run_id: String,
     /// [`RESULT_SCHEMA`].
     #[serde(deserialize_with = "or_zero")]
     pub schema_id: String,
     /// [`SCHEMA_VERSION`].
     #[serde(deserialize_with = "or_zero")]
     pub schema_version: String,
-    /// That of the run unless recorded otherwise.
-    pub created_at: Timestamp,
-    /// That of the run unless recorded otherwise.
-    #[serde(deserialize_with = "or_zero")]
-    pub producer_version: String,
-    /// That of the run unless recorded otherwise.
-    #[serde(deserialize_with = "or_zero")]
-    pub run_id: String,
-    /// The intent.
-    #[serde(deserialize_with = "or_zero")]
-    pub intent_id: String,
     /// `ok` or `error`.
     #[serde(deserialize_with = "or_zero")]
     pub status: String,
-    /// By convention the canonical digest of `result`.
-    #[serde(deserialize_with = "or_zero")]
-    pub result_digest: String,
-    /// The result, in raw capture.
-    #[serde(deserialize_with = "or_zero", skip_serializing_if = "Object::is_empty")]
-    pub result: Object,
 }
 
 /// `refs.json`: what the run looked up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Refs {
+    /// That of the run unless recorded otherwise.
+    pub created_at: Timestamp,
+    /// That of the run unless recorded otherwise.
+    #[serde(deserialize_with = "or_zero")]
+    pub producer_version: String,
+    /// One per thing looked up.
+    #[serde(deserialize_with = "list_or_zero")]
+    pub receipts: Vec<Receipt>,
+    /// That of the run unless recorded otherwise.
+    #[serde(deserialize_with = "or_zero")]
+    pub run_id: String,
     /// [`REFS_SCHEMA`].
     #[serde(deserialize_with = "or_zero")]
     pub schema_id: String,
     /// [`SCHEMA_VERSION`].
     #[serde(deserialize_with = "or_zero")]
     pub schema_version: String,
-    /// That of the run unless recorded otherwise.
-    pub created_at: Timestamp,
-    /// That of the run unless recorded otherwise.
-    #[serde(deserialize_with = "or_zero")]
-    pub producer_version: String,
-    /// That of the run unless recorded otherwise.
-    #[serde(deserialize_with = "or_zero")]
-    pub run_id: String,
-    /// One per thing looked up.
-    #[serde(deserialize_with = "list_or_zero")]
-    pub receipts: Vec<Receipt>,
 }
 
 /// What was looked up where, by digest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Receipt {
-    /// The name by which arguments and results refer to it.
-    #[serde(deserialize_with = "or_zero")]
-    pub ref_id: String,
-    /// The kind of source.
-    #[serde(deserialize_with = "or_zero")]
-    pub source_type: String,
-    /// Where in the source.
-    #[serde(deserialize_with = "or_zero")]
-    pub source_locator: String,
-    /// Digest of the query.
-    #[serde(deserialize_with = "or_zero")]
-    pub query_digest: String,
     /// Digest of what was found.
     #[serde(deserialize_with = "or_zero")]
     pub content_digest: String,
-    /// When.
-    pub retrieved_at: Timestamp,
+    /// Digest of the query.
+    #[serde(deserialize_with = "or_zero")]
+    pub query_digest: String,
     /// What was left out.
     #[serde(deserialize_with = "or_zero")]
     pub redaction_mode: String,
-    /// How sensitive the content is.
-    #[serde(deserialize_with = "or_zero", skip_serializing_if = "String::is_empty")]
-    pub sensitivity_label: String,
+    /// The name by which arguments and results refer to it.
+    #[serde(deserialize_with = "or_zero")]
+    pub ref_id: String,
     /// Parameters of the query.
     #[serde(deserialize_with = "or_zero", skip_serializing_if = "Object::is_empty")]
     pub retrieval_params: Object,
+    /// When.
+    pub retrieved_at: Timestamp,
+    /// How sensitive the content is.
+    #[serde(deserialize_with = "or_zero", skip_serializing_if = "String::is_empty")]
+    pub sensitivity_label: String,
+    /// Where in the source.
+    #[serde(deserialize_with = "or_zero")]
+    pub source_locator: String,
+    /// The kind of source.
+    #[serde(deserialize_with = "or_zero")]
+    pub source_type: String,
 }
 
 /// `null` is the zero value.

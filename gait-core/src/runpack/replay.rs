@@ -114,7 +114,7 @@ pub fn replay_each<R: Read + Seek>(
 }
 
 /// The kind of stub for a tool, by the first group of words that its name contains.
-fn stub_type(tool_name: &str) -> Option<&'static str> {
+pub(crate) fn stub_type(tool_name: &str) -> Option<&'static str> {
     const GROUPS: [(&str, &[&str]); 4] = [
         ("http", &["http", "fetch", "url"]),
         ("file", &["file", "path", "fs", "write"]),

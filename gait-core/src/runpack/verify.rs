@@ -3,7 +3,7 @@
 //! This is the check of every runpack. What a guarded run adds is checked on top of it, by the `guarded` module, with
 //! the [`Integrity`] that is found here.
 
-use super::container::{Container, ContainerError, MemberError};
+use super::container::{Container, ContainerError, MemberError, READ_BYTES};
 use super::manifest::{SignatureReport, SignatureStatus, check_signatures, signable_digest};
 use super::record::{Manifest, parse};
 use crate::canonical::CanonicalError;
@@ -76,8 +76,8 @@ pub struct HashMismatch {
 pub struct Integrity {
     /// The manifest.
     pub manifest: Manifest,
-    /// The manifest as it was read, unknown members included.
-    pub raw_manifest: Value,
+    /// What its signatures cover: the digest of the manifest as it was read, unknown members included.
+    pub signable_digest: Sha256Hex,
     /// Members that are listed but not there, and standard members that are not listed; sorted.
     pub missing_files: Vec<String>,
     /// Members with other content than listed, and a manifest with another digest than it says; sorted by path.
@@ -93,11 +93,8 @@ impl Integrity {
     }
 
     /// Checks the signatures of the manifest.
-    ///
-    /// # Errors
-    /// [`CanonicalError`], which no manifest that was read causes.
-    pub fn signatures(&self, key: Option<&PublicKey>) -> Result<SignatureReport, CanonicalError> {
-        Ok(check_signatures(&self.manifest.signatures, &signable_digest(&self.raw_manifest)?, key))
+    pub fn signatures(&self, key: Option<&PublicKey>) -> SignatureReport {
+        check_signatures(&self.manifest.signatures, &self.signable_digest, key)
     }
 }
 
@@ -128,16 +125,28 @@ impl SignatureNeed {
 /// # Errors
 /// [`VerifyError`] if that can't be done; what differs is not an error but a finding.
 pub fn integrity<R: Read + Seek>(container: &mut Container<R>) -> Result<Integrity, VerifyError> {
-    let (manifest, raw_manifest) = read_manifest(container)?;
+    integrity_beside(container, &mut |_, _| ())
+}
+
+/// The same, and gives each piece of content, with the name of its member, to `beside` on the way. What that sees is
+/// worth nothing until the integrity is known to hold.
+///
+/// # Errors
+/// As [`integrity`].
+pub(crate) fn integrity_beside<R: Read + Seek>(
+    container: &mut Container<R>,
+    beside: &mut impl FnMut(&str, &[u8]),
+) -> Result<Integrity, VerifyError> {
+    let (manifest, signable_digest) = read_manifest(container)?;
     let mut found = Integrity {
         missing_files: Vec::new(),
         hash_mismatches: Vec::new(),
         undeclared_files: undeclared(container, &manifest),
         manifest,
-        raw_manifest,
+        signable_digest,
     };
     for file in &found.manifest.files {
-        match hash(container, &file.path)? {
+        match hash(container, &file.path, beside)? {
             None => found.missing_files.push(file.path.clone()),
             Some(actual) if file.sha256.eq_ignore_ascii_case(&actual.to_string()) => {}
             Some(actual) => found.hash_mismatches.push(HashMismatch {
@@ -162,10 +171,11 @@ pub fn integrity<R: Read + Seek>(container: &mut Container<R>) -> Result<Integri
     Ok(found)
 }
 
-fn read_manifest<R: Read + Seek>(container: &mut Container<R>) -> Result<(Manifest, Value), VerifyError> {
+fn read_manifest<R: Read + Seek>(container: &mut Container<R>) -> Result<(Manifest, Sha256Hex), VerifyError> {
     let bytes = container.read_all(MANIFEST, MANIFEST_LIMIT_BYTES).map_err(VerifyError::ReadManifest)?;
     let bytes = bytes.ok_or(VerifyError::NoManifest)?;
-    let raw: Value = parse(&bytes).map_err(VerifyError::ParseManifest)?;
+    // Gone before the next is made: each takes many times the memory of the text.
+    let signable = signable_digest(&parse::<Value>(&bytes).map_err(VerifyError::ParseManifest)?)?;
     let manifest: Manifest = parse(&bytes).map_err(VerifyError::ParseManifest)?;
     if manifest.run_id.is_empty() {
         return Err(VerifyError::NoRunId);
@@ -174,7 +184,7 @@ fn read_manifest<R: Read + Seek>(container: &mut Container<R>) -> Result<(Manife
     if let Some(twice) = manifest.files.iter().find(|file| !listed.insert(&file.path)) {
         return Err(VerifyError::ListedTwice { name: twice.path.clone() });
     }
-    Ok((manifest, raw))
+    Ok((manifest, signable))
 }
 
 fn undeclared<R: Read + Seek>(container: &Container<R>, manifest: &Manifest) -> Vec<String> {
@@ -189,17 +199,25 @@ fn undeclared<R: Read + Seek>(container: &Container<R>, manifest: &Manifest) -> 
 }
 
 /// SHA-256 of the member `name`; `None` if there is none.
-fn hash<R: Read + Seek>(container: &mut Container<R>, name: &str) -> Result<Option<Sha256Hex>, VerifyError> {
+fn hash<R: Read + Seek>(
+    container: &mut Container<R>,
+    name: &str,
+    beside: &mut impl FnMut(&str, &[u8]),
+) -> Result<Option<Sha256Hex>, VerifyError> {
     let error = |source| VerifyError::Hash { name: name.into(), source };
     let Some(mut reader) = container.read(name).map_err(error)? else {
         return Ok(None);
     };
     let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; READ_BYTES];
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(Some(hasher.finish())),
-            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+            Ok(count) => {
+                let piece = buffer.get(..count).unwrap_or_default();
+                hasher.update(piece);
+                beside(name, piece);
+            }
             Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
             Err(source) => return Err(error(MemberError::Content(source))),
         }

@@ -1,6 +1,6 @@
 //! Writing a runpack: members by name, a manifest that lists and signs them, one container.
 
-use super::container::{self, ContainerWriter};
+use super::container::{self, ContainerWriter, Facts};
 use super::record::{IntentRecord, MANIFEST_SCHEMA, Manifest, ManifestFile, Refs, ResultRecord, Run, SCHEMA_VERSION};
 use super::verify::MANIFEST;
 use crate::canonical::{CanonicalError, canonical_bytes, write_canonical};
@@ -9,8 +9,9 @@ use crate::signature::PrivateKey;
 use crate::time::Timestamp;
 use serde::Serialize;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Content of a member that can be read more than once: first for its digest, then for the container.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub enum Content {
     Bytes(Vec<u8>),
     /// A file of the caller, which must not change meanwhile.
     File(PathBuf),
+    /// What a [`super::container::Deflater`] made of it, in an open file of nobody else's.
+    Deflated(Arc<File>, Facts),
 }
 
 impl Content {
@@ -26,6 +29,11 @@ impl Content {
         Ok(match self {
             Content::Bytes(bytes) => Box::new(bytes.as_slice()),
             Content::File(path) => Box::new(File::open(path)?),
+            Content::Deflated(file, _) => {
+                let mut file = file.as_ref();
+                file.rewind()?;
+                Box::new(file)
+            }
         })
     }
 }
@@ -118,6 +126,10 @@ pub fn write_pack(
     sorted.sort_by(|left, right| left.name.cmp(&right.name));
     let mut writer = ContainerWriter::new(out);
     for member in sorted {
+        if let Content::Deflated(_, facts) = &member.content {
+            writer.deflated(&member.name, facts, open(member)?)?;
+            continue;
+        }
         let digest = writer.member(&member.name, open(member)?)?.to_string();
         let expected = manifest.files.iter().find(|file| file.path == member.name);
         if expected.is_some_and(|file| file.sha256 != digest) {
@@ -135,6 +147,7 @@ fn open(member: &PackMember) -> Result<Box<dyn Read + '_>, PackError> {
 fn listed(member: &PackMember) -> Result<ManifestFile, PackError> {
     let digest = match &member.content {
         Content::Bytes(bytes) => Sha256Hex::of(bytes),
+        Content::Deflated(_, facts) => facts.digest,
         Content::File(_) => {
             let mut hasher = Hasher::new();
             io::copy(&mut open(member)?, &mut hasher)

@@ -4,13 +4,12 @@ use super::family::{Family, Issue, families, issues};
 use super::reason::{Evidence, EvidenceError};
 use super::{SCHEMA_VERSION, norm};
 use crate::canonical::{CanonicalError, digest_of};
-use crate::runpack::open::{OpenError, Runpack};
+use crate::runpack::open::{OpenError, Runpack, Seen, open_file};
+use crate::runpack::record::Receipt;
 use crate::text::{lower, lower_trimmed};
 use crate::time::Timestamp;
-use serde::Serialize;
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::BufReader;
+use serde::{Serialize, Serializer};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 /// Why there is no report.
@@ -79,7 +78,7 @@ pub struct Fingerprint {
     /// Digest of the five lists.
     pub fingerprint: String,
     /// The tools called, in order, again and again.
-    pub action_sequence: Vec<String>,
+    pub action_sequence: Actions,
     /// Kinds of tool.
     pub tool_classes: BTreeSet<&'static str>,
     /// Where it looked things up.
@@ -99,13 +98,48 @@ pub struct Fingerprint {
     pub regress_evidence_seen: bool,
 }
 
+/// Names of tools in the order in which they were called, each name held once: four bytes a call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Actions {
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+    calls: Vec<u32>,
+}
+
+impl Actions {
+    /// Adds a call; whether this tool was not called before.
+    fn push(&mut self, name: &str) -> bool {
+        if let Some(number) = self.numbers.get(name) {
+            self.calls.push(*number);
+            return false;
+        }
+        // More names than this do not fit into a member.
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.to_string());
+        self.numbers.insert(name.to_string(), number);
+        self.calls.push(number);
+        true
+    }
+
+    /// The names, call by call.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().filter_map(|number| self.names.get(*number as usize)).map(String::as_str)
+    }
+}
+
+impl Serialize for Actions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
 #[derive(Serialize)]
 struct FingerprintForm<'a> {
-    action_sequence: &'a [String],
+    action_sequence: &'a Actions,
     reason_code_vector: &'a BTreeSet<String>,
     ref_receipt_digests: &'a BTreeSet<String>,
     target_systems: &'a BTreeSet<String>,
@@ -140,12 +174,32 @@ pub fn signal(runpacks: &[String], traces: &[String], results: &[String]) -> Res
 
 fn observe(path: &str, evidence: &Evidence) -> Result<Fingerprint, SignalError> {
     let unusable = |source| SignalError::Runpack { path: path.into(), source };
-    let mut pack = Runpack::open_path(Path::new(path)).map_err(unusable)?;
+    let source = open_file(Path::new(path)).map_err(OpenError::from).map_err(unusable)?;
+    let (mut action_sequence, mut tool_classes) = (Actions::default(), BTreeSet::new());
+    // Statuses are few.
+    let mut statuses: HashSet<String> = HashSet::new();
+    let mut pack = Runpack::open_looking(source, &mut |seen| match seen {
+        Seen::Intent(intent) => {
+            let tool = intent.word.trim();
+            if !tool.is_empty() && action_sequence.push(tool) {
+                tool_classes.insert(tool_class(tool));
+            }
+        }
+        Seen::Result(result) => {
+            if !statuses.contains(&*result.word) {
+                statuses.insert(result.word.into_owned());
+            }
+        }
+    })
+    .map_err(unusable)?;
     let run_id = pack.run.run_id.clone();
     if run_id.is_empty() {
         return Err(SignalError::NoRunId { path: path.into() });
     }
+    let (_, receipts) = pack.fold_refs(Receipts::add).map_err(unusable)?;
     let known = evidence.of(&run_id);
+    let statuses = statuses.iter().map(|status| norm(&lower_trimmed(status)));
+    let bad = statuses.filter(|status| !matches!(status.as_str(), "ok" | "success"));
     let mut seen = Fingerprint {
         schema_id: "gait.scout.run_fingerprint",
         schema_version: SCHEMA_VERSION,
@@ -153,16 +207,15 @@ fn observe(path: &str, evidence: &Evidence) -> Result<Fingerprint, SignalError> 
         producer_version: crate::PRODUCER_VERSION,
         run_id,
         fingerprint: String::new(),
-        action_sequence: Vec::new(),
-        tool_classes: BTreeSet::new(),
-        target_systems: BTreeSet::new(),
-        reason_code_vector: known.reasons,
-        ref_receipt_digests: BTreeSet::new(),
+        action_sequence,
+        tool_classes,
+        target_systems: receipts.targets,
+        reason_code_vector: bad.map(|status| format!("result_status_{status}")).chain(known.reasons).collect(),
+        ref_receipt_digests: receipts.digests,
         source_runpack: path.into(),
         trace_count: known.traces,
         regress_evidence_seen: known.regress,
     };
-    look_through(&mut pack, &mut seen).map_err(unusable)?;
     seen.fingerprint = digest_of(&FingerprintForm {
         action_sequence: &seen.action_sequence,
         reason_code_vector: &seen.reason_code_vector,
@@ -174,31 +227,23 @@ fn observe(path: &str, evidence: &Evidence) -> Result<Fingerprint, SignalError> 
     Ok(seen)
 }
 
-fn look_through(pack: &mut Runpack<BufReader<File>>, seen: &mut Fingerprint) -> Result<(), OpenError> {
-    for intent in pack.intents()? {
-        let intent = intent?;
-        let tool = intent.tool_name.trim();
-        if !tool.is_empty() {
-            seen.tool_classes.insert(tool_class(tool));
-            seen.action_sequence.push(tool.to_string());
-        }
-    }
-    for result in pack.results()? {
-        let status = norm(&lower_trimmed(&result?.status));
-        if !matches!(status.as_str(), "ok" | "success") {
-            seen.reason_code_vector.insert(format!("result_status_{status}"));
-        }
-    }
-    for receipt in pack.refs()?.receipts {
+/// What the receipts of a run say.
+#[derive(Default)]
+struct Receipts {
+    targets: BTreeSet<String>,
+    digests: BTreeSet<String>,
+}
+
+impl Receipts {
+    fn add(&mut self, receipt: Receipt) {
         let mut locator = norm(&lower_trimmed(&receipt.source_locator));
         locator.truncate(48);
-        seen.target_systems.insert(format!("{}:{locator}", norm(&lower_trimmed(&receipt.source_type))));
+        self.targets.insert(format!("{}:{locator}", norm(&lower_trimmed(&receipt.source_type))));
         let digest = lower_trimmed(&receipt.content_digest);
         if digest.len() == 64 {
-            seen.ref_receipt_digests.insert(digest.into_owned());
+            self.digests.insert(digest.into_owned());
         }
     }
-    Ok(())
 }
 
 /// The kind of a tool, by the first group of words that its name contains.

@@ -10,6 +10,7 @@ use super::{Call, Help, Verb};
 use crate::exit::{Exit, Status};
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
+use crate::progress::Progress;
 use crate::render::{Form, Outcome};
 use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
@@ -77,6 +78,7 @@ fn attempt(call: &Call) -> Result<Report, Failure> {
         Err(error) => return Err(Failure::new(Exit::Internal, error)),
     };
     if let Some(bundle) = report.bundle() {
+        let _progress = Progress::reading("verifying", [Path::new(&bundle)], 1);
         let verdict = verified(Path::new(&bundle), &public, report.manifest_digest());
         report.verified(&verdict);
     }
@@ -93,7 +95,7 @@ fn verified(bundle: &Path, key: &PublicKey, manifest_digest: &str) -> Result<Sig
     let file = File::open(bundle).map_err(|error| error.to_string())?;
     let mut container = Container::open(file).map_err(|error| error.to_string())?;
     let found = integrity(&mut container).map_err(|error| error.to_string())?;
-    let signatures = found.signatures(Some(key)).map_err(|error| error.to_string())?;
+    let signatures = found.signatures(Some(key));
     let holds = found.holds() && container.inexact().is_none() && found.manifest.manifest_digest == manifest_digest;
     match signatures.status {
         SignatureStatus::Verified if holds => Ok(SignatureStatus::Verified),

@@ -2,8 +2,8 @@
 //!
 //! What is left open: a deflate stream may spell the same content in other tokens. Such a change changes no member.
 
-use super::inflate::Inflater;
 use super::read::{Container, Layout, Member};
+use super::watched::WatchedInflater;
 use super::write::{central_bytes, descriptor_bytes, end_record, local_header};
 use super::{DESCRIPTOR_LENGTH, END_LENGTH, MEMBER_LIMIT_BYTES, Method};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -141,7 +141,7 @@ impl<R: Read + Seek> Container<R> {
             return Err(broken());
         }
         self.source.seek(SeekFrom::Start(at)).map_err(Inexact::Io)?;
-        let mut inflater = Inflater::watching_tail((&mut self.source).take(member.compressed), member.compressed);
+        let mut inflater = WatchedInflater::new((&mut self.source).take(member.compressed), member.compressed);
         let mut crc = crc32fast::Hasher::new();
         let (mut size, mut buffer) = (0u64, vec![0; 1 << 16]);
         loop {

@@ -8,14 +8,19 @@
 mod exact;
 mod inflate;
 mod read;
+mod watched;
 mod write;
 
 pub use exact::Inexact;
 pub use read::{Container, ContainerError, Member, MemberError, MemberReader, Method};
-pub use write::{ContainerWriter, WriteError};
+pub use write::{ContainerWriter, Deflater, Facts, WriteError};
 
 /// Members larger than this are refused (contract, artifacts 3.4).
 pub const MEMBER_LIMIT_BYTES: u64 = 104_857_600;
+
+/// How much of a member is best read at once: after each read its decoder keeps the last 32 KiB, which costs more the
+/// less is read.
+pub const READ_BYTES: usize = 1 << 18;
 
 const LOCAL_SIGNATURE: u32 = 0x0403_4b50;
 const CENTRAL_SIGNATURE: u32 = 0x0201_4b50;

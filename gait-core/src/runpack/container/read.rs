@@ -3,7 +3,7 @@
 use super::inflate::Inflater;
 use super::{
     CENTRAL_LENGTH, CENTRAL_SIGNATURE, END_LENGTH, END_SIGNATURE, LOCAL_LENGTH, LOCAL_SIGNATURE, MEMBER_LIMIT_BYTES,
-    u16_at, u32_at,
+    READ_BYTES, u16_at, u32_at,
 };
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
@@ -356,7 +356,7 @@ impl<R: Read> MemberReader<R> {
 
     /// The same, with a buffer, for reading by lines.
     pub fn buffered(self) -> BufReader<Self> {
-        BufReader::with_capacity(1 << 16, self)
+        BufReader::with_capacity(READ_BYTES, self)
     }
 
     fn finish(&mut self) -> io::Result<usize> {

@@ -68,6 +68,26 @@ impl<W: Write> ContainerWriter<W> {
     /// # Errors
     /// [`WriteError`]; the container is then of no use.
     pub fn member(&mut self, name: &str, content: impl Read) -> Result<Sha256Hex, WriteError> {
+        let (start, io) = (self.begin(name)?, |source| WriteError::Io { name: name.into(), source });
+        let mut deflater = Deflater::new(&mut self.out);
+        deflater.take_in(content).map_err(io)?;
+        let (_, facts) = deflater.finish().map_err(io)?;
+        self.end(name, start, &facts)?;
+        Ok(facts.digest)
+    }
+
+    /// Writes one member that was deflated before, by a [`Deflater`] whose output `content` gives again.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the container is then of no use.
+    pub fn deflated(&mut self, name: &str, facts: &Facts, mut content: impl Read) -> Result<(), WriteError> {
+        let start = self.begin(name)?;
+        io::copy(&mut content, &mut self.out).map_err(|source| WriteError::Io { name: name.into(), source })?;
+        self.end(name, start, facts)
+    }
+
+    /// Writes the header of a member; gives where it is and where its content starts.
+    fn begin(&mut self, name: &str) -> Result<(u32, u64), WriteError> {
         if self.members.last().is_some_and(|last| last.name.as_str() >= name) {
             return Err(WriteError::Order { name: name.into() });
         }
@@ -76,10 +96,14 @@ impl<W: Write> ContainerWriter<W> {
         if self.members.len() >= usize::from(u16::MAX) - 1 || name.len() > usize::from(u16::MAX) {
             return Err(full());
         }
-        let io = |source| WriteError::Io { name: name.into(), source };
-        self.out.write_all(&local_header(name)).map_err(io)?;
-        let start = self.out.count;
-        let facts = deflate(&mut self.out, content).map_err(io)?;
+        let header = local_header(name);
+        self.out.write_all(&header).map_err(|source| WriteError::Io { name: name.into(), source })?;
+        Ok((offset, self.out.count))
+    }
+
+    /// Writes what follows the content of a member.
+    fn end(&mut self, name: &str, (offset, start): (u32, u64), facts: &Facts) -> Result<(), WriteError> {
+        let full = || WriteError::Full { name: name.into() };
         if facts.size > super::MEMBER_LIMIT_BYTES {
             return Err(WriteError::MemberTooLarge { name: name.into() });
         }
@@ -90,9 +114,10 @@ impl<W: Write> ContainerWriter<W> {
             compressed: u32::try_from(self.out.count - start).map_err(|_| full())?,
             size: u32::try_from(facts.size).map_err(|_| full())?,
         };
-        self.out.write_all(&descriptor(&member)).map_err(io)?;
+        let bytes = descriptor(&member);
+        self.out.write_all(&bytes).map_err(|source| WriteError::Io { name: name.into(), source })?;
         self.members.push(member);
-        Ok(facts.digest)
+        Ok(())
     }
 
     /// Writes the directory and gives back what was written to.
@@ -116,8 +141,11 @@ impl<W: Write> ContainerWriter<W> {
     }
 }
 
-struct Facts {
-    digest: Sha256Hex,
+/// What the container says of a member.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// SHA-256 of the content.
+    pub digest: Sha256Hex,
     crc32: u32,
     size: u64,
 }
@@ -125,28 +153,73 @@ struct Facts {
 /// Records are repetitive: more effort makes a runpack 2 % smaller and takes half as long again.
 const LEVEL: Compression = Compression::new(3);
 
-fn deflate(out: &mut impl Write, mut content: impl Read) -> io::Result<Facts> {
-    let mut encoder = DeflateEncoder::new(out, LEVEL);
-    let (mut hasher, mut crc, mut size) = (Hasher::new(), crc32fast::Hasher::new(), 0u64);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = match content.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let bytes = buffer.get(..count).unwrap_or_default();
-        hasher.update(bytes);
-        crc.update(bytes);
-        size += bytes.len() as u64;
-        if size > super::MEMBER_LIMIT_BYTES {
-            break;
+/// Deflates the content of a member into `W`, and finds out on the way what the container says of it.
+#[derive(Debug)]
+pub struct Deflater<W: Write> {
+    encoder: DeflateEncoder<W>,
+    hasher: Hasher,
+    crc32: crc32fast::Hasher,
+    size: u64,
+}
+
+impl<W: Write> Deflater<W> {
+    /// Deflates into `out`.
+    pub fn new(out: W) -> Self {
+        Deflater {
+            encoder: DeflateEncoder::new(out, LEVEL),
+            hasher: Hasher::new(),
+            crc32: crc32fast::Hasher::new(),
+            size: 0,
         }
-        encoder.write_all(bytes)?;
     }
-    encoder.finish()?;
-    Ok(Facts { digest: hasher.finish(), crc32: crc.finalize(), size })
+
+    /// Bytes of content so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Takes in all that `content` gives, or as much as a member may have and a little more.
+    ///
+    /// # Errors
+    /// Reading or writing failed.
+    pub fn take_in(&mut self, mut content: impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = match content.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.write_all(buffer.get(..count).unwrap_or_default())?;
+            if self.size > super::MEMBER_LIMIT_BYTES {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    /// Writing failed.
+    pub fn finish(self) -> io::Result<(W, Facts)> {
+        let out = self.encoder.finish()?;
+        Ok((out, Facts { digest: self.hasher.finish(), crc32: self.crc32.finalize(), size: self.size }))
+    }
+}
+
+impl<W: Write> Write for Deflater<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.encoder.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.crc32.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn name_length(name: &str) -> u16 {
