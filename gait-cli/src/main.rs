@@ -20,6 +20,7 @@ mod manual;
 mod pack;
 mod policy_file;
 mod private_file;
+mod progress;
 mod reference;
 mod registry;
 mod render;

@@ -3,10 +3,12 @@
 use crate::failure::Failure;
 use crate::locate;
 use gait_core::file::{self, AtomicFile, PathError, clean};
+use gait_core::json;
 use gait_core::runpack::open::Runpack;
 use gait_core::runpack::record::Manifest;
 use gait_core::runpack::write::{PackError, PackFacts, PackMember, RunRecords, write_pack};
 use gait_core::signature::PrivateKey;
+use serde::Serialize;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
@@ -38,10 +40,7 @@ pub fn write(
     let target = AtomicFile::create(path).map_err(Failure::io)?;
     let mut out = BufWriter::with_capacity(1 << 18, target);
     let manifest = write_pack(&mut out, facts, members, keys).map_err(|error: PackError| Failure::io(error))?;
-    let target = out.into_inner().map_err(|error| {
-        Failure::io(PathError { op: "write", path: path.to_path_buf(), source: error.into_error() })
-    })?;
-    target.commit().map_err(Failure::io)?;
+    finished(out, path)?;
     Ok(manifest)
 }
 
@@ -61,6 +60,25 @@ pub fn write_records(path: &Path, records: &RunRecords, keys: &[&PrivateKey]) ->
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     file::create_folders(parent(path)).map_err(Failure::io)?;
     file::write_atomic(path, bytes).map_err(Failure::io)
+}
+
+/// Writes `value` as plain compact JSON to `path`, whose folder is made if need be, without holding the text.
+///
+/// # Errors
+/// It could not be written: exit 1.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
+    file::create_folders(parent(path)).map_err(Failure::io)?;
+    let mut out = BufWriter::with_capacity(1 << 16, AtomicFile::create(path).map_err(Failure::io)?);
+    json::write_compact_html_safe(value, &mut out).map_err(Failure::io)?;
+    finished(out, path)
+}
+
+/// Ends a file that was written through a buffer.
+fn finished(out: BufWriter<AtomicFile>, path: &Path) -> Result<(), Failure> {
+    let target = out.into_inner().map_err(|error| {
+        Failure::io(PathError { op: "write", path: path.to_path_buf(), source: error.into_error() })
+    })?;
+    target.commit().map_err(Failure::io)
 }
 
 /// The folder of `path`; empty for a bare name.

@@ -5,6 +5,7 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, VERIFY_KEYS};
+use crate::progress::Progress;
 use crate::render::Outcome;
 use gait_core::evidence::verify::{PackVerifyError, verify as verify_pack};
 use gait_core::runpack::manifest::SignatureStatus;
@@ -68,6 +69,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         (None, [path]) => path,
         _ => return Err(Failure::invalid("expected <evidence_pack.zip>")),
     };
+    let _progress = Progress::of("verifying");
     let verdict = verify(path, &Demand::from_flags(&call.args)?)?;
     let line = format!("guard verify {}: {path}", if verdict.ok { "ok" } else { "failed" });
     let exit = if verdict.ok { Exit::Ok } else { Exit::VerificationFailed };

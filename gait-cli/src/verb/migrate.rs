@@ -5,6 +5,7 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
+use crate::progress::Progress;
 use crate::render::Outcome;
 use crate::{clock, keys, locate, pack};
 use gait_core::file::{self, AtomicFile};
@@ -63,6 +64,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     };
     let key = keys::signing_key(&call.args)?;
     let path = locate_artifact(input)?;
+    let _progress = Progress::reading("migrating", [path.as_path()], 3);
     migrate(&path, call.args.trimmed("out"), &key.iter().collect::<Vec<_>>())
 }
 

@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order};
 use crate::pack;
+use crate::progress::Progress;
 use crate::render::Outcome;
 use gait_core::json;
 use gait_core::regress::CONFIG;
@@ -134,6 +135,7 @@ pub fn report(call: &Call) -> Result<Report, Failure> {
     }
     let or = |flag: &str, default: &str| call.args.trimmed(flag).unwrap_or(default).to_string();
     let (config, output) = (or("config", CONFIG), or("output", "regress_result.json"));
+    let _progress = Progress::of("grading");
     let result = grade_all(Path::new(&config), &graders_of).map_err(Failure::invalid)?;
     let text = json::to_indented_html_safe(&result).map_err(Failure::invalid)?;
     pack::write_file(Path::new(&output), text.as_bytes()).map_err(|failure| failure.within("write regress result"))?;

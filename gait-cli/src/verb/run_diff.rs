@@ -4,12 +4,13 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order};
-use crate::pack;
+use crate::progress::Progress;
 use crate::render::Outcome;
+use crate::{locate, pack};
 use gait_core::json;
 use gait_core::runpack::diff::{DiffSummary, Privacy, diff};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub static VERB: Verb = Verb {
     path: &["run", "diff"],
@@ -55,6 +56,8 @@ fn compare(call: &Call) -> Result<Outcome, Failure> {
         return Err(Failure::invalid("expected left and right run_id|path"));
     };
     let privacy = Privacy::parse(call.args.text("privacy")).map_err(Failure::invalid)?;
+    let paths = [left, right].map(|side| locate::runpack(side).unwrap_or_default());
+    let _progress = Progress::reading("comparing", paths.iter().map(PathBuf::as_path), 2);
     let (mut left, _) = pack::open(left)?;
     let (mut right, _) = pack::open(right)?;
     let summary = diff(&mut left, &mut right, privacy).map_err(Failure::invalid)?;

@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order};
 use crate::locate;
+use crate::progress::Progress;
 use crate::render::Outcome;
 use gait_core::runpack::footer::ticket_footer;
 use serde_json::json;
@@ -30,6 +31,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         (None, []) => return Err(Failure::invalid("missing required --from <run_id|path>")),
         _ => return Err(Failure::invalid("unexpected positional arguments")),
     };
+    let _progress = Progress::of("verifying");
     let verdict = verify(&locate::runpack(input)?, &Demand::integrity())?;
     if !verdict.ok {
         return Err(Failure::new(Exit::VerificationFailed, "runpack verification failed"));

@@ -4,6 +4,7 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
+use crate::progress::Progress;
 use crate::render::Outcome;
 use crate::{keys, pack};
 use gait_core::runpack::footer::is_plain_run_id;
@@ -59,6 +60,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         _ => return Err(Failure::invalid("expected --from <run_id|path>")),
     };
     let predicate = Predicate::parse(call.args.text("predicate")).map_err(Failure::invalid)?;
+    let _progress = Progress::of("reducing");
     let key = keys::signing_key(&call.args)?;
     let (mut pack, path) = pack::open(input)?;
     // That a guarded run can't be reduced with its evidence is in the help; the contract's answer has no warning.

@@ -4,6 +4,7 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order};
+use crate::progress::Progress;
 use crate::render::Outcome;
 use crate::{locate, pack};
 use gait_core::file;
@@ -67,6 +68,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         true => failure.with_field("requested_unsafe", true),
         false => failure,
     };
+    let _progress = Progress::of("replaying");
     let (mut pack, _) = pack::open(input).map_err(marked)?;
     let replay = replay(&mut pack).map_err(|error| marked(Failure::invalid(error)))?;
     let ok = replay.missing_results.is_empty();

@@ -4,9 +4,9 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order};
-use crate::render::Outcome;
+use crate::progress::Progress;
+use crate::render::{Form, Outcome};
 use crate::{locate, pack};
-use gait_core::json;
 use gait_core::scout::signal::{SignalReport, signal};
 use serde::Serialize;
 use std::path::Path;
@@ -36,7 +36,9 @@ struct Answer<'a> {
     run_count: usize,
     family_count: usize,
     top_issues: usize,
-    report: &'a SignalReport,
+    /// As long as the runs are: only where it is printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<&'a SignalReport>,
 }
 
 fn run(call: &Call) -> Result<Outcome, Failure> {
@@ -49,17 +51,17 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         .iter()
         .map(|source| locate::runpack(source).map(|path| path.display().to_string()))
         .collect::<Result<Vec<_>, _>>()?;
+    let _progress = Progress::reading("looking at runs", runpacks.iter().map(Path::new), 2);
     let report = signal(&runpacks, &call.args.csv("traces"), &call.args.csv("regress")).map_err(Failure::invalid)?;
     let output = call.args.trimmed("out").unwrap_or("./gait-out/scout_signal_report.json");
-    let text = json::to_compact_html_safe(&report).map_err(Failure::invalid)?;
-    pack::write_file(Path::new(output), text.as_bytes())?;
+    pack::write_json(Path::new(output), &report)?;
     let answer = Answer {
         ok: true,
         output_path: output,
         run_count: report.run_count,
         family_count: report.family_count,
         top_issues: report.top_issues.len(),
-        report: &report,
+        report: (call.form == Form::Json).then_some(&report),
     };
     Ok(Outcome::new(Exit::Ok, &lines(&report, output), &answer))
 }
