@@ -75,16 +75,7 @@ impl Bench {
         for name in ["home", "out", "bin"] {
             std::fs::create_dir_all(folder.join(name))?;
         }
-        let gait = match std::env::var_os("GAIT_BIN") {
-            Some(path) => PathBuf::from(path),
-            None => {
-                let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-                succeed(
-                    Command::new(cargo).args(["build", "--release", "--quiet", "-p", "gait-cli"]).current_dir(root()),
-                )?;
-                root().join("target/release/gait")
-            }
-        };
+        let gait = gait_binary()?;
         for name in ["openclose", "supervisor"] {
             let source = root().join(format!("xtask/baseline/{name}.c"));
             succeed(Command::new("cc").args(["-O2", "-o"]).arg(folder.join("bin").join(name)).arg(source))?;
@@ -207,6 +198,17 @@ impl Bench {
         succeed(command.stdout(Stdio::null()))?;
         Ok(start.elapsed())
     }
+}
+
+/// The release build of `gait`, made if need be; `GAIT_BIN` names another.
+pub fn gait_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("GAIT_BIN") {
+        return Ok(PathBuf::from(path).canonicalize()?);
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    succeed(Command::new(cargo).args(["build", "--release", "--quiet", "-p", "gait-cli"]).current_dir(root()))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release/gait"))
 }
 
 impl Drop for Bench {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod formats;
+mod scale;
 mod workload;
 
 use std::process::ExitCode;
@@ -14,7 +15,10 @@ const USAGE: &str = "usage: cargo xtask <task>
       workloads by name.
   docs-formats [--check]
       write what the schemas say into the pages of docs/formats, between their markers; with --check change
-      nothing, and fail if a page is not up to date.";
+      nothing, and fail if a page is not up to date.
+  bench-scale [--rounds N] [--sizes N,N,...] [WORD ...]
+      what commands on runpacks of a growing number of intents cost: processor time, wall time and peak memory
+      of `run record`, `verify`, `run diff`, `regress run`, `scout signal`. Words choose commands by name.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["docs-formats"] => formats::run(formats::Mode::Write),
         ["docs-formats", "--check"] => formats::run(formats::Mode::Check),
+        ["bench-scale", rest @ ..] => scale::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
