@@ -26,7 +26,7 @@ gait man | man -l -  is the manual page; gait completions <shell> completes word
 /// The usage block of the verbs below a word, as a wrong call is answered.
 pub fn group_usage(group: &Group) -> String {
     let shown = below(group).filter(|verb| verb.is_in_group_usage());
-    block(&shown.map(|verb| usage_line(verb, Usage::Short)).collect::<Vec<_>>())
+    block(&shown.map(|verb| usage_line(verb, Usage::Group)).collect::<Vec<_>>())
 }
 
 /// The same of all verbs, with what each does.
@@ -143,9 +143,11 @@ pub fn usage_lines(verb: &Verb) -> Vec<String> {
 /// How much a usage line shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Usage {
-    /// The flags that most calls need, where a verb has many.
+    /// The flags that most calls need, among all verbs.
     Short,
-    /// All that are not hidden: on the page of the verb.
+    /// Those and more, among the verbs of a group.
+    Group,
+    /// All that are not hidden, on the page of the verb.
     Whole,
 }
 
@@ -153,6 +155,7 @@ impl Usage {
     fn shows(self, flag: &Flag) -> bool {
         match flag.shown {
             Shown::Hidden => false,
+            Shown::GroupOnly => self != Usage::Short,
             Shown::PageOnly | Shown::PageOrNext => self == Usage::Whole,
             Shown::Optional | Shown::Required | Shown::OrNext => true,
         }

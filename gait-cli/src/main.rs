@@ -17,6 +17,7 @@ mod keys;
 mod local_key;
 mod locate;
 mod manual;
+mod mcp;
 mod pack;
 mod policy_file;
 mod private_file;

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub text: String,
     /// Lines for people that go to stderr in text form, because stdout is somebody else's.
     notes: Vec<String>,
+    /// Whether stdout is somebody else's in JSON form too.
+    is_off_stdout: bool,
     /// The members of the JSON answer; `None` when they could not be encoded.
     fields: Option<Map<String, Value>>,
 }
@@ -36,7 +38,7 @@ impl Outcome {
             Ok(Value::Object(fields)) => Some(fields),
             _ => None,
         };
-        Outcome { status: exit.into(), text: with_ends(lines), notes: Vec::new(), fields }
+        Outcome { status: exit.into(), text: with_ends(lines), notes: Vec::new(), is_off_stdout: false, fields }
     }
 
     /// The same answer with lines for stderr.
@@ -47,6 +49,11 @@ impl Outcome {
     /// The same answer with this text, as it stands.
     pub fn with_text(self, text: String) -> Self {
         Outcome { text, ..self }
+    }
+
+    /// The same answer, of which nothing goes to stdout in either form.
+    pub fn off_stdout(self) -> Self {
+        Outcome { is_off_stdout: true, ..self }
     }
 
     /// The same answer with another status.
@@ -73,7 +80,13 @@ pub fn answer(form: Form, label: &str, correlation_id: &str, result: Result<Outc
         (Ok(outcome), Form::Text) => {
             Printed { stderr: with_ends(&outcome.notes), stdout: outcome.text, status: outcome.status }
         }
-        (Ok(outcome), Form::Json) => json_line(outcome.fields, correlation_id, outcome.status),
+        (Ok(outcome), Form::Json) => {
+            let printed = json_line(outcome.fields, correlation_id, outcome.status);
+            if outcome.is_off_stdout {
+                return Printed { stdout: String::new(), stderr: printed.stdout, ..printed };
+            }
+            printed
+        }
         (Err(failure), Form::Text) => Printed {
             stdout: format!("{label} error: {}\n", failure.message),
             stderr: failure.hint.or(failure.advice).map(|hint| format!("hint: {hint}\n")).unwrap_or_default(),

@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod intent;
 pub mod journal;
 pub mod json;
+pub mod mcp;
 pub mod name;
 mod overlay;
 pub mod parts;

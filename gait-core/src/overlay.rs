@@ -33,6 +33,14 @@ macro_rules! scalars {
 }
 scalars!(String, bool, f64, i64, Timestamp);
 
+/// Free-form: the last one counts, whatever it is.
+impl<'de> Overlay<'de> for Value {
+    fn overlay<D: Deserializer<'de>>(&mut self, deserializer: D) -> Result<(), D::Error> {
+        *self = Value::deserialize(deserializer)?;
+        Ok(())
+    }
+}
+
 impl<'de> Overlay<'de> for Map<String, Value> {
     fn overlay<D: Deserializer<'de>>(&mut self, deserializer: D) -> Result<(), D::Error> {
         match Option::<Self>::deserialize(deserializer)? {
@@ -110,7 +118,7 @@ impl<'de, R: Record<'de>> Visitor<'de> for RecordVisitor<'_, 'de, R> {
 
 /// The name that matches `name` in any case: Go folds by simple folding, which also takes the long s and
 /// the Kelvin sign to ASCII letters.
-fn fold(name: &str) -> String {
+pub fn fold(name: &str) -> String {
     name.chars()
         .map(|character| match character {
             '\u{17f}' => 's',

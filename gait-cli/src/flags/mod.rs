@@ -39,6 +39,8 @@ pub enum Shown {
     Required,
     /// `[--flag <v>|--next <v>]`: only one of this and the next flag may be given.
     OrNext,
+    /// As [`Shown::Optional`], in the usage lines of the verb's group and of its own page.
+    GroupOnly,
     /// As [`Shown::Optional`], in the usage line of the verb's own page alone.
     PageOnly,
     /// As [`Shown::OrNext`], in the usage line of the verb's own page alone.
@@ -61,6 +63,11 @@ impl Flag {
     /// The same flag, shown as required. The verb itself checks that it is there.
     pub const fn required(self) -> Self {
         Flag { shown: Shown::Required, ..self }
+    }
+
+    /// The same flag, left out of the usage line of all verbs.
+    pub const fn in_group(self) -> Self {
+        Flag { shown: Shown::GroupOnly, ..self }
     }
 
     /// The same flag, in the usage line of the verb's own page alone.

@@ -6,6 +6,7 @@
 mod artifacts;
 mod boundary;
 mod gate;
+mod protocol;
 
 use crate::verb::Verb;
 
@@ -34,7 +35,7 @@ const fn example(line: &'static str, what: &'static str) -> Example {
 
 /// All entries.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    artifacts::ENTRIES.iter().chain(boundary::ENTRIES).chain(gate::ENTRIES)
+    artifacts::ENTRIES.iter().chain(boundary::ENTRIES).chain(gate::ENTRIES).chain(protocol::ENTRIES)
 }
 
 /// What the manual says of `verb`.
@@ -104,8 +105,9 @@ mod tests {
         for flag in flags {
             assert!(!(flag.default.is_some() && flag.help.ends_with(')')), "--{}: {}", flag.name, flag.help);
         }
-        // Where a positional ends the flags there are none, but for the agent's own command line.
-        let has_none = |verb: &&Verb| verb.positionals.is_empty() || verb.path == ["exec"];
+        // Where a positional ends the flags there are none, but for the command line of an agent or a server.
+        let has_none =
+            |verb: &&Verb| verb.positionals.is_empty() || [&["exec"][..], &["mcp", "serve"]].contains(&verb.path);
         assert!(verbs().filter(|verb| verb.order == Order::Leading).all(|verb| has_none(&verb)));
     }
 }

@@ -23,6 +23,9 @@ mod keys_init;
 mod keys_rotate;
 mod keys_show;
 mod man;
+mod mcp_bridge;
+mod mcp_proxy;
+mod mcp_serve;
 mod migrate;
 mod policy_explain;
 mod policy_fmt;
@@ -72,6 +75,9 @@ static VERBS: &[&Verb] = &[
     &run_seal::VERB,
     &run_inspect::VERB,
     &migrate::VERB,
+    &mcp_proxy::VERB,
+    &mcp_bridge::VERB,
+    &mcp_serve::VERB,
     &regress_init::VERB,
     &regress_run::VERB,
     &regress_bootstrap::VERB,
@@ -129,6 +135,11 @@ pub static GROUPS: &[Group] = &[
     Group {
         word: "guard",
         explain: "Build, verify, retain, and optionally encrypt evidence artifacts for audit and incident workflows.",
+    },
+    Group {
+        word: "mcp",
+        explain: "Proxy tool-call protocol payloads through Gate policy evaluation and emit signed traces with optional \
+                  exports.",
     },
     Group {
         word: "incident",
@@ -189,7 +200,8 @@ pub struct Call {
 
 /// Groups whose usage block golden cases compare line by line, and their verbs that it does not have.
 /// `gait <group> --help` and `gait help` show them.
-const NOT_IN_USAGE: &[(&str, &[&str])] = &[("policy", &["validate", "fmt", "explain", "simulate"])];
+const NOT_IN_USAGE: &[(&str, &[&str])] =
+    &[("policy", &["validate", "fmt", "explain", "simulate"]), ("mcp", &["serve"])];
 
 impl Verb {
     /// Whether the usage block that answers a wrong call of its group shows it.

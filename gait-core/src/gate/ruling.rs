@@ -97,10 +97,15 @@ impl<'p> Ruling<'p> {
     /// Takes note of a counted call: one too many is blocked, whatever the verdict.
     pub fn limit(&mut self, step: &Step) {
         if !step.allowed {
-            self.verdict = Verdict::Block;
-            self.reason("rate_limit_exceeded");
-            self.violation("rate_limit_exceeded");
+            self.block("rate_limit_exceeded");
         }
+    }
+
+    /// Blocks the call for `code`, which is both why and what is violated.
+    pub fn block(&mut self, code: &str) {
+        self.verdict = Verdict::Block;
+        self.reason(code);
+        self.violation(code);
     }
 
     /// Takes note of what the approvals are worth. Nothing but [`Ruling::awaits_approval`] makes them matter.

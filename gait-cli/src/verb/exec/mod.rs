@@ -4,7 +4,7 @@
 //! [`Report`], which is rendered here.
 
 mod report;
-mod request;
+pub(super) mod request;
 
 use super::{Call, Help, Verb};
 use crate::exit::{Exit, Status};

@@ -145,7 +145,11 @@ fn duration(text: &str) -> Result<Duration, Failure> {
     if total.is_zero() { Err(refuse()) } else { Ok(total) }
 }
 
-fn run_id(args: &Args, started_at: &Timestamp) -> Result<String, Failure> {
+/// The run id that the flags give, or a new one.
+///
+/// # Errors
+/// One that is not usable in file names: exit 6.
+pub fn run_id(args: &Args, started_at: &Timestamp) -> Result<String, Failure> {
     if let Some(id) = args.trimmed("run-id") {
         return if is_plain_run_id(id) {
             Ok(id.to_owned())
@@ -160,7 +164,11 @@ fn run_id(args: &Args, started_at: &Timestamp) -> Result<String, Failure> {
     Ok(format!("run_{time}_{:08x}", u32::from_be_bytes(random)))
 }
 
-fn workspace(args: &Args) -> Result<PathBuf, Failure> {
+/// The workspace that the flags give, or the working directory.
+///
+/// # Errors
+/// It is no folder that can be read: exit 6.
+pub fn workspace(args: &Args) -> Result<PathBuf, Failure> {
     let given = args.raw("workspace").filter(|path| !path.is_empty()).map_or(Path::new("."), Path::new);
     let refuse = |error: std::io::Error| Failure::invalid(format!("workspace {}: {error}", given.display()));
     let path = fs::canonicalize(given).map_err(refuse)?;
@@ -209,7 +217,7 @@ fn key_holders(args: &Args) -> Result<(Vec<PathBuf>, Option<OsString>), Failure>
 }
 
 /// The user's name, or their number.
-fn user() -> String {
+pub fn user() -> String {
     let named = ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
     named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty()).unwrap_or_else(gait_guard::host::user_id)
 }

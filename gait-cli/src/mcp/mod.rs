@@ -1,0 +1,9 @@
+//! What sessions and calls of the Model Context Protocol need from this machine: pipes, processes, files.
+//!
+//! What to do with a message is decided in `gait_core::mcp`.
+
+pub mod export;
+mod pipe;
+pub mod relay;
+mod server;
+pub mod spool;

@@ -1,0 +1,131 @@
+//! What a session writes down, and before what.
+
+use serde_json::{Value, json};
+
+use crate::canonical::CanonicalError;
+use crate::digest::Sha256Hex;
+use crate::intent::Intent;
+use crate::mcp::record::{Capture, intent_record, object, result_record, verdict_of};
+use crate::policy::Decision;
+use crate::runpack::record::{IntentRecord, ResultRecord};
+use crate::trace::TraceRecord;
+
+/// Where decisions are kept.
+pub trait Ledger {
+    /// Keeps a decision. Only then is it acted upon.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: then the call is not made.
+    fn decided(&mut self, call: &Call) -> Result<(), LedgerError>;
+
+    /// Keeps what came of a call.
+    ///
+    /// # Errors
+    /// [`LedgerError`]
+    fn ended(&mut self, judged: &Judged, ended: &Ended) -> Result<(), LedgerError>;
+}
+
+/// Why something could not be kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LedgerError(pub String);
+
+/// A tool call that was judged.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What was decided.
+    pub judged: Judged,
+    /// What it was decided about.
+    pub intent: Intent,
+    /// Digest of its arguments.
+    pub args_digest: Sha256Hex,
+    /// The signed trace.
+    pub trace: TraceRecord,
+}
+
+/// What was decided about a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Calls are numbered from 1.
+    pub number: u64,
+    /// The decision.
+    pub decision: Decision,
+    /// The trace of it.
+    pub trace_id: String,
+    /// Digest of the line as it was read and, if it is allowed, passed on.
+    pub request_sha256: Sha256Hex,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// In a word.
+    pub outcome: Outcome,
+    /// Digest of `result` or `error` of the response.
+    pub response_digest: Option<Sha256Hex>,
+    /// That itself.
+    pub response: Option<Value>,
+}
+
+/// How a call ended, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The tool gave a result.
+    Answered,
+    /// The tool gave a result that says `isError`.
+    ToolError,
+    /// The server gave an error.
+    ProtocolError,
+    /// The policy did not allow it.
+    Refused,
+    /// No answer came.
+    Unanswered,
+}
+
+impl Outcome {
+    /// Its word in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::ToolError => "tool_error",
+            Self::ProtocolError => "protocol_error",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+impl Ended {
+    /// An end without a response of the server.
+    pub const fn without(outcome: Outcome) -> Self {
+        Self { outcome, response_digest: None, response: None }
+    }
+}
+
+impl Call {
+    /// Its intent as a record of a runpack.
+    pub fn to_record(&self, capture: Capture) -> IntentRecord {
+        let args = (capture == Capture::Raw).then(|| self.intent.args());
+        intent_record(self.judged.number, &self.intent, self.args_digest, args)
+    }
+}
+
+impl Judged {
+    /// What came of it as a record of a runpack.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] never.
+    pub fn to_record(&self, ended: &Ended, capture: Capture) -> Result<ResultRecord, CanonicalError> {
+        let mut result = object(verdict_of(&self.decision, &self.trace_id));
+        let mut more = json!({"outcome": ended.outcome.as_str(), "request_sha256": self.request_sha256});
+        if let Some(digest) = ended.response_digest {
+            more["response_digest"] = digest.to_string().into();
+        }
+        if let (Capture::Raw, Some(response)) = (capture, &ended.response) {
+            more["response"] = response.clone();
+        }
+        result.extend(object(more));
+        let status = if ended.outcome == Outcome::Answered { "ok" } else { "error" };
+        result_record(self.number, status, result)
+    }
+}
