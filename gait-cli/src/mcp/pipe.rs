@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn who_reads_waits_for_who_writes() {
-        let (out, sink) = std::io::pipe().map(|(reader, writer)| (reader, writer)).unwrap();
+        let (out, sink) = std::io::pipe().unwrap();
         let writer = Writer::start(sink, || ());
         writer.write(vec![b'x'; 2 * HIGH_WATER]);
         let backlog = Arc::clone(&writer.backlog);

@@ -312,8 +312,13 @@ impl Relay<'_> {
         self.notes += 1;
         let note = if self.notes > MOST_NOTES { "there are more notes like these".to_owned() } else { note };
         // Nobody can be told that stderr is gone.
-        let _ = io::Write::write_all(&mut io::stderr(), format!("gait: {}\n", note.escape_debug()).as_bytes());
+        let _ = io::Write::write_all(&mut io::stderr(), format!("gait: {}\n", shown(&note)).as_bytes());
     }
+}
+
+/// `note` without characters that a terminal would act upon.
+fn shown(note: &str) -> String {
+    note.chars().map(|character| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character }).collect()
 }
 
 fn with_line_end(line: &[u8]) -> Vec<u8> {

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::process::Command;
 
-use crate::run::attack;
+use crate::run::{attack, python};
 
 /// One thing that a test needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub enum Need {
     Program(&'static str),
     /// A file of the kernel.
     File(&'static str),
+    /// A module of the Python that `.ci/run` prepares, or that `GAIT_PYTHON` names.
+    PythonModule(&'static str),
     /// The suite runs as root.
     Root,
 }
@@ -34,7 +36,7 @@ impl Need {
         match self {
             Self::Kernel(name) => name,
             Self::Landlock(_) => "landlock",
-            Self::Program(name) | Self::File(name) => name,
+            Self::Program(name) | Self::File(name) | Self::PythonModule(name) => name,
             Self::Root => "root",
         }
     }
@@ -87,6 +89,7 @@ fn probe(need: Need) -> String {
         Need::Root if rustix::process::geteuid().is_root() => "present".to_owned(),
         Need::Root => "absent geteuid not 0".to_owned(),
         Need::Program(name) => program(name),
+        Need::PythonModule(name) => python_module(name),
         Need::File(path) if std::path::Path::new(path).exists() => "present".to_owned(),
         Need::File(_) => "absent open ENOENT".to_owned(),
         Need::Kernel(name) => kernel(name),
@@ -98,6 +101,14 @@ fn program(name: &str) -> String {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
     if found { "present".to_owned() } else { format!("absent access ENOENT ({name} is not in PATH)") }
+}
+
+fn python_module(name: &str) -> String {
+    match Command::new(python()).args(["-c", &format!("import {name}")]).output() {
+        Ok(output) if output.status.success() => "present".to_owned(),
+        Ok(_) => format!("absent import ({name} is not installed for {})", python().display()),
+        Err(error) => format!("absent execve ({}: {error})", python().display()),
+    }
 }
 
 fn kernel(name: &str) -> String {

@@ -39,6 +39,11 @@ pub fn gait() -> &'static Path {
     })
 }
 
+/// The Python with the packages that some tests need: `GAIT_PYTHON`, or the one that `.ci/run` prepares.
+pub fn python() -> PathBuf {
+    std::env::var_os("GAIT_PYTHON").map_or_else(|| repository().join("target/ci-python/bin/python"), PathBuf::from)
+}
+
 /// The folder of the workspace.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()

@@ -2,13 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::canonical::CanonicalError;
+use crate::canonical::{CanonicalError, canonical_bytes};
 use crate::digest::Sha256Hex;
 use crate::intent::Intent;
 use crate::mcp::record::{Capture, intent_record, object, result_record, verdict_of};
 use crate::policy::Decision;
 use crate::runpack::record::{IntentRecord, ResultRecord};
 use crate::trace::TraceRecord;
+
+/// Arguments and answers of more bytes than this are known by their digest even in raw capture: a line of a runpack must
+/// stay one that its readers take.
+const MOST_RAW_BYTES: usize = 4 << 20;
 
 /// Where decisions are kept.
 pub trait Ledger {
@@ -105,7 +109,7 @@ impl Ended {
 impl Call {
     /// Its intent as a record of a runpack.
     pub fn to_record(&self, capture: Capture) -> IntentRecord {
-        let args = (capture == Capture::Raw).then(|| self.intent.args());
+        let args = Some(self.intent.args()).filter(|args| capture == Capture::Raw && is_short(args));
         intent_record(self.judged.number, &self.intent, self.args_digest, args)
     }
 }
@@ -121,11 +125,16 @@ impl Judged {
         if let Some(digest) = ended.response_digest {
             more["response_digest"] = digest.to_string().into();
         }
-        if let (Capture::Raw, Some(response)) = (capture, &ended.response) {
+        if let Some(response) = ended.response.as_ref().filter(|response| capture == Capture::Raw && is_short(response))
+        {
             more["response"] = response.clone();
         }
         result.extend(object(more));
         let status = if ended.outcome == Outcome::Answered { "ok" } else { "error" };
         result_record(self.number, status, result)
     }
+}
+
+fn is_short(value: &impl serde::Serialize) -> bool {
+    canonical_bytes(value).is_ok_and(|bytes| bytes.len() <= MOST_RAW_BYTES)
 }

@@ -210,10 +210,12 @@ impl Session {
     /// The server says nothing more: the lines that tell everybody who waits.
     pub fn server_gone(&mut self, why: &str, ledger: &mut dyn Ledger) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
-        for (id, waiting) in self.waits.drain() {
-            self.tally.unanswered += 1;
-            let message = format!("the server did not answer: {why}");
-            lines.push(answer::error(Some(&id), answer::NO_ANSWER, &message));
+        for (id, waiting, is_wanted) in self.waits.drain() {
+            if is_wanted {
+                self.tally.unanswered += 1;
+                let message = format!("the server did not answer: {why}");
+                lines.push(answer::error(Some(&id), answer::NO_ANSWER, &message));
+            }
             self.ended(waiting, Ended::without(Outcome::Unanswered), Step::DROP, ledger);
         }
         lines
@@ -281,7 +283,10 @@ impl Session {
     fn intent_request(&self, params: &Value) -> Result<(String, IntentRequest), String> {
         let name = params.get("name").and_then(Value::as_str).ok_or("params.name must be the name of a tool")?;
         if !is_plain(name) {
-            return Err(format!("params.name {name:?} has blanks at its ends or characters that can't be seen"));
+            return Err(
+                "params.name is longer than 1024 bytes, or has blanks at its ends or characters that can't be seen"
+                    .into(),
+            );
         }
         let args = match params.get("arguments") {
             None | Some(Value::Null) => Args::new(),
@@ -378,11 +383,14 @@ impl Ended {
     }
 }
 
+/// Longest name of a tool, in bytes.
+const LONGEST_NAME: usize = 1024;
+
 /// Whether a name is what it looks like.
 fn is_plain(name: &str) -> bool {
     let is_hidden = |character: char| {
         character.is_control()
             || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
-    !name.is_empty() && name.trim() == name && !name.chars().any(is_hidden)
+    (1..=LONGEST_NAME).contains(&name.len()) && name.trim() == name && !name.chars().any(is_hidden)
 }

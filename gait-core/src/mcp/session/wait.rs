@@ -78,11 +78,15 @@ impl Waits {
         self.of_client.iter().any(is_due)
     }
 
-    /// All of them: calls in their order, then the others.
-    pub(super) fn drain(&mut self) -> Vec<(Id, Waiting)> {
-        self.cancelled.clear();
-        let mut all: Vec<(Id, Waiting)> = self.of_client.drain().collect();
-        all.sort_by(|(left_id, left), (right_id, right)| (number(left), left_id).cmp(&(number(right), right_id)));
+    /// All of them, calls in their order, then the others; and whether the client still wants an answer.
+    pub(super) fn drain(&mut self) -> Vec<(Id, Waiting, bool)> {
+        let cancelled = std::mem::take(&mut self.cancelled);
+        let with_want = |(id, waiting)| {
+            let is_wanted = !cancelled.contains(&id);
+            (id, waiting, is_wanted)
+        };
+        let mut all: Vec<_> = self.of_client.drain().map(with_want).collect();
+        all.sort_by(|(left_id, left, _), (right_id, right, _)| (number(left), left_id).cmp(&(number(right), right_id)));
         all
     }
 
