@@ -17,8 +17,10 @@ pub struct Document {
     pub value: Value,
 }
 
-/// Members of packs that do not say what they are.
-const BY_MEMBER: [(&str, &str); 7] = [
+/// Members of packs, and logs, that do not say what they are.
+const BY_MEMBER: [(&str, &str); 9] = [
+    ("events.jsonl", "mcp/decision"),
+    ("otel.jsonl", "mcp/otel_event"),
     ("runpack_summary.json", "guard/runpack_summary"),
     ("referenced_runpacks.json", "guard/referenced_runpacks"),
     ("trace_summary.json", "guard/trace_summary"),
@@ -50,10 +52,14 @@ pub fn in_bytes(place: &str, bytes: &[u8]) -> Vec<Document> {
         return one(place, value, named).into_iter().collect();
     }
     let journal = place.contains("decisions/") && place.ends_with(".jsonl");
+    in_lines(place, bytes, journal.then_some("exec/journal").or(named))
+}
+
+fn in_lines(place: &str, bytes: &[u8], named: Option<&str>) -> Vec<Document> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     let documents = lines.filter_map(|(number, line)| {
         let value = serde_json::from_slice::<Value>(line).ok()?;
-        one(&format!("{place}:{}", number + 1), value, journal.then_some("exec/journal"))
+        one(&format!("{place}:{}", number + 1), value, named)
     });
     documents.collect()
 }
@@ -86,6 +92,9 @@ fn in_zip(path: &Path, place: &str) -> Vec<Document> {
     if members.contains_key("guard.json") {
         documents.extend(of_guarded_run(&documents));
     }
+    if members.get("run.json").is_some_and(|run| run.windows(8).any(|word| word == b"gait-mcp")) {
+        documents.extend(of_session(&documents));
+    }
     if let Some(policy) = members.get("policy.yaml") {
         documents.push(policy_document(&format!("{place}#policy.yaml"), policy));
     }
@@ -110,6 +119,17 @@ fn of_guarded_run(documents: &[Document]) -> Vec<Document> {
     documents.iter().filter_map(inner).collect()
 }
 
+/// What results of a session hold in their free member.
+fn of_session(documents: &[Document]) -> Vec<Document> {
+    let results = documents.iter().filter(|document| document.schema == "runpack/result");
+    let inner = |document: &Document| Document {
+        schema: "mcp/result".into(),
+        place: format!("{} inside", document.place),
+        value: document.value["result"].clone(),
+    };
+    results.map(inner).collect()
+}
+
 /// A policy, from YAML.
 pub fn policy_document(place: &str, yaml: &[u8]) -> Document {
     let text = std::str::from_utf8(yaml).unwrap();
@@ -129,6 +149,7 @@ pub fn answer(place: &str, words: &[&str], line: &str) -> Option<Document> {
         _ if value.get("error").is_some() && value.get("bundle").is_none() => "cli/error".to_owned(),
         ["run", "replay"] if given("--policy") => "cli/run_replay_policy".to_owned(),
         ["policy", "test"] => "policytest/policy_test_result".to_owned(),
+        ["mcp", "bridge"] => "cli/mcp_proxy".to_owned(),
         ["doctor", "adoption"] => "cli/doctor_adoption".to_owned(),
         ["doctor", ..] => "doctor/result".to_owned(),
         ["verify", "chain"] => "cli/verify_chain".to_owned(),

@@ -76,6 +76,20 @@ impl Place {
         answer
     }
 
+    /// Runs a session whose client says what is in the file `input`, with a shell script as the server, keeps the
+    /// summary that it prints on standard error, and gives it.
+    pub fn session(&mut self, words: &[&str], input: &str, server: &str) -> Value {
+        let mut session = Command::cargo_bin("gait").unwrap();
+        session.args(words).args(["--json", "--", "/bin/sh", "-c", server]).current_dir(self.work());
+        session.env_clear().env("HOME", self.folder.path().join("home")).env("PATH", "/usr/bin:/bin");
+        let output = session.write_stdin(fs::read(self.work().join(input)).unwrap()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        let summary = answer(&format!("gait {}", words.join(" ")), words, text.lines().last().unwrap()).unwrap();
+        let value = summary.value.clone();
+        self.answers.push(summary);
+        value
+    }
+
     /// Everything that was printed and that lies in the working folder now.
     pub fn documents(&self) -> Vec<Document> {
         let written = files(&self.work()).into_iter().flat_map(|path| in_file(&path));

@@ -100,6 +100,40 @@ fn runpacks_and_the_answers_about_them() {
 }
 
 #[test]
+fn tool_calls_and_sessions() {
+    let mut place = Place::new();
+    place.write(
+        "policy.yaml",
+        "default_verdict: allow\nrules: [{name: no, effect: block, violations: [v], match: {tool_names: [rm]}}]\n",
+    );
+    place.write("call.json", r#"{"name":"rm","target":"/a","created_at":"2026-03-01T08:00:00.5Z"}"#);
+    place.write("in.jsonl.txt", &["read", "rm"].map(|tool| {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{tool}\",\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\"}}}}\n")
+    }).concat());
+    let exports = ["--runpack-out", "run.zip", "--export-log-out", "events.jsonl", "--export-otel-out", "otel.jsonl"];
+    place.ends(3, &[&["mcp", "proxy", "policy.yaml", "call.json"][..], &exports].concat());
+    place.ends(3, &["mcp", "bridge", "policy.yaml", "call.json", "--key-mode", "dev"]);
+    place.ends(6, &["mcp", "proxy", "policy.yaml"]);
+    let summary = place.session(
+        &["mcp", "serve", "--policy", "policy.yaml", "--capture-mode", "raw"],
+        "in.jsonl.txt",
+        r#"read -r x; echo '{"jsonrpc":"2.0","id":"read","result":{"content":[]}}'; cat >/dev/null"#,
+    );
+    assert_eq!((&summary["allowed"], &summary["refused"]), (&json!(1), &json!(1)), "{summary}");
+    place.check(&[
+        "cli/mcp_proxy",
+        "cli/mcp_serve",
+        "cli/error",
+        "gate/trace_record",
+        "mcp/decision",
+        "mcp/otel_event",
+        "mcp/result",
+        "runpack/manifest",
+        "runpack/run",
+    ]);
+}
+
+#[test]
 fn tampered_packs_and_what_verify_says_of_them() {
     let mut place = Place::new();
     for name in

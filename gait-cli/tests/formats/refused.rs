@@ -8,7 +8,33 @@ pub const ABSENT: &str = "<absent>";
 /// Changes that make the full example of a schema invalid: what the contract requires, each for itself. The first four
 /// are the primitives, whose required members and words must not change within a major version.
 pub fn refused() -> Vec<(&'static str, &'static str, Value)> {
-    let required: [(&str, &[&str]); 34] = [
+    let required: [(&str, &[&str]); 37] = [
+        ("mcp/result", &["verdict", "reason_codes", "violations", "trace_id", "outcome", "request_sha256"]),
+        (
+            "mcp/decision",
+            &[
+                "created_at",
+                "run_id",
+                "trace_id",
+                "trace_path",
+                "tool_name",
+                "verdict",
+                "reason_codes",
+                "policy_digest",
+                "intent_digest",
+            ],
+        ),
+        (
+            "mcp/otel_event",
+            &[
+                "attributes/gait.verdict",
+                "attributes/gait.intent_digest",
+                "body",
+                "severity_text",
+                "time_unix_nano",
+                "trace_id",
+            ],
+        ),
         (
             "gate/intent_request",
             &[

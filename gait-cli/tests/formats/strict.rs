@@ -143,9 +143,10 @@ fn with(document: &Value, pointer: &str, change: impl FnOnce(&mut Value)) -> Val
 }
 
 /// Objects whose members the contract leaves free.
-const FREE: [(&str, &str); 10] = [
+const FREE: [(&str, &str); 11] = [
     // By status, which is any word in a run that something else recorded.
     ("cli/run_inspect", "/plain/tools/*/statuses"),
+    ("mcp/result", "/response"),
     ("gate/intent_request", "/args"),
     ("registry/registry_pack", "/provenance"),
     ("runpack/intent", "/args"),

@@ -59,7 +59,9 @@ fn verify(folder: &Path, scene: &str) -> anyhow::Result<()> {
     let results = std::io::read_to_string(archive.by_name("results.jsonl")?)?;
     let outcomes = results
         .lines()
-        .map(|line| Ok(serde_json::from_str::<Value>(line)?["result"]["outcome"].as_str().unwrap_or_default().to_owned()))
+        .map(|line| {
+            Ok(serde_json::from_str::<Value>(line)?["result"]["outcome"].as_str().unwrap_or_default().to_owned())
+        })
         .collect::<anyhow::Result<Vec<String>>>()?;
     let expected: &[&str] = match scene {
         "chatty" => &["answered", "answered"],
