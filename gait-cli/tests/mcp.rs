@@ -380,3 +380,18 @@ fn exports_are_appended_to_and_what_can_t_be_written_is_said() {
         assert!(answer.code == 6 && answer.stdout.contains(words), "{line}: {}", answer.whole());
     }
 }
+
+#[test]
+fn the_page_shows_the_examples_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    for example in ["examples/mcp/client.json", "examples/mcp/policy.yaml"] {
+        assert!(read("docs/mcp.md").contains(&read(example)), "{example}");
+    }
+    let place = Place::new();
+    place.write("policy.yaml", read("examples/mcp/policy.yaml"));
+    for (tool, code) in [("get_current_time", 0), ("convert_time", 4), ("other", 3)] {
+        place.write("call.json", json!({"name": tool}).to_string());
+        assert_eq!(place.line("mcp proxy policy.yaml call.json").code, code, "{tool}");
+    }
+}
