@@ -39,8 +39,8 @@ pub(super) const fn called(path: &'static [&'static str]) -> Verb {
 const PROXY: Verb = Verb {
     path: &[],
     label: "mcp proxy",
-    explain: "Decode an MCP or adapter-formatted tool call, evaluate policy deterministically, and emit a signed \
-              gate-compatible trace.",
+    explain: "Proxy tool-call protocol payloads through Gate policy evaluation and emit signed traces with optional \
+              exports.",
     positionals: "",
     flags: FLAGS,
     order: Order::Interspersed,
