@@ -222,3 +222,13 @@ proptest! {
         prop_assert_eq!(intent.digest().unwrap(), Sha256Hex::of(intent.canonical_bytes().unwrap()));
     }
 }
+
+#[test]
+fn an_argument_named_as_serde_json_names_raw_values_is_an_argument() {
+    // With the feature `raw_value` of serde_json, which some dependency might switch on, this object would be read as the
+    // JSON inside of it: what is judged would not be what was sent.
+    let text = r#"{"tool_name":"t","args":{"x":{"$serde_json::private::RawValue":"{\"a\":1}"}},"targets":[],
+        "context":{"identity":"i","workspace":"/w","risk_class":"high"}}"#;
+    let request = IntentRequest::read(text.as_bytes()).unwrap();
+    assert!(request.args["x"].get("$serde_json::private::RawValue").is_some(), "{:?}", request.args);
+}
