@@ -9,6 +9,7 @@ use crate::render::{self, Form, Printed};
 use crate::verb::{Call, GROUPS, Group, Help, Verb, verbs};
 use gait_core::digest::Sha256Hex;
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -40,7 +41,12 @@ fn printed(args: &[OsString], correlation_id: &str) -> Printed {
         Request::Version => plain(Exit::Ok, format!("gait {VERSION}\n")),
         Request::Text(exit, text) => plain(exit, text),
         Request::Unknown { usage, meant } => Printed {
-            stderr: meant.map(|meant| format!("hint: did you mean `gait {meant}`?\n")).unwrap_or_default(),
+            stderr: match meant {
+                Some(meant) => format!("hint: did you mean `gait {meant}`?\n"),
+                // Programs get the contract's answer and nothing else.
+                None if std::io::stderr().is_terminal() => "hint: `gait help` lists all commands\n".into(),
+                None => String::new(),
+            },
             ..plain(Exit::InvalidInput, usage)
         },
         Request::Verb(verb, tokens) => {
@@ -80,7 +86,7 @@ fn request(args: &[OsString]) -> Request<'_> {
         _ => match (find_verb(args), first.to_str().and_then(help::find_group)) {
             (Some((verb, tokens)), _) => verb_request(verb, tokens),
             (None, Some(group)) => group_request(group, rest),
-            (None, None) => Request::Unknown { usage: help::all(), meant: meant_command(first) },
+            (None, None) => Request::Unknown { usage: help::OF_CONTRACT.into(), meant: meant_command(first) },
         },
     }
 }

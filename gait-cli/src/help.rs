@@ -12,6 +12,10 @@ pub const EXPLAIN: &str = "Gait is an offline-first CLI for deterministic run ar
 /// The usage lines of gait itself.
 pub const OWN_USAGE: [&str; 2] = ["gait help [<command>]", "gait version"];
 
+/// What an unknown command is answered with on standard output: the block of the contract (artifacts 2.9), word for word,
+/// which knows nothing of the verbs that are not the contract's. [`all`] is the whole list.
+pub const OF_CONTRACT: &str = include_str!("contract_usage.txt");
+
 /// The usage block of all verbs, and where to read on.
 pub fn all() -> String {
     let lines: Vec<String> =

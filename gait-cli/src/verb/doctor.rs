@@ -18,21 +18,21 @@ use std::time::Duration;
 pub static VERB: Verb = Verb {
     path: &["doctor"],
     label: "doctor",
-    explain: "Diagnose this machine: folders, keys, and the layers of the boundary, with what each missing one costs.",
+    explain: "Diagnose local environment and onboarding issues for Gait workflows and return stable fix suggestions.",
     positionals: "",
     flags: &[
         Flag::value("workdir", "<path>", "folder to look at").default("."),
         Flag::value("output-dir", "<path>", "where artifacts go, relative to workdir").default("./gait-out"),
         Flag::value("key-mode", "dev|prod", "dev: keys are optional; prod: a private key must be given").default("dev"),
-        VERIFY_KEYS[2],
+        VERIFY_KEYS[2].or_next(),
         VERIFY_KEYS[3],
-        VERIFY_KEYS[0],
+        VERIFY_KEYS[0].or_next(),
         VERIFY_KEYS[1],
         JSON,
     ],
     order: Order::Interspersed,
-    help: Help::Page,
-    notes: &[],
+    help: Help::UsageOnly,
+    notes: &["Looks at folders, keys and the layers of the boundary, and says what each missing one costs."],
     run,
 };
 

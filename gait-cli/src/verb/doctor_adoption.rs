@@ -25,7 +25,7 @@ pub static VERB: Verb = Verb {
         JSON,
     ],
     order: Order::Interspersed,
-    help: Help::Page,
+    help: Help::UsageOnly,
     notes: &["note: the log stays on this machine; nothing is sent anywhere."],
     run,
 };
