@@ -3,8 +3,8 @@
 //!
 //! One thread at a time decodes, judges and answers ([`Supervisor::run`]). Because it also performs
 //! every mutation itself, no process of the agent can rename or link anything while a path is being
-//! judged. While it acts, a second thread receives what comes meanwhile. Calls that block are parked on threads of their own; execs are handed to a
-//! tracer thread that checks again at the ptrace exec-stop.
+//! judged. A second thread receives what comes meanwhile. Calls that block are parked on threads of
+//! their own; execs are handed to a tracer thread that checks again at the ptrace exec-stop.
 
 mod agent;
 mod call;

@@ -1,7 +1,7 @@
 //! From an action to its definition without translating it again.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{Entry, RandomState};
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use gait_core::canonical::{CanonicalError, canonical_bytes};
@@ -73,13 +73,13 @@ const SPELLINGS: usize = 4096;
 
 impl Spellings {
     pub(super) fn of(&mut self, decision: &Decided) -> Result<&[u8], CanonicalError> {
-        if !self.0.contains_key(decision) {
-            if self.0.len() >= SPELLINGS {
-                self.0.clear();
-            }
-            self.0.insert(decision.clone(), canonical_bytes(decision)?.into());
+        if self.0.len() >= SPELLINGS && !self.0.contains_key(decision) {
+            self.0.clear();
         }
-        Ok(self.0.get(decision).map_or(&[], |bytes| &**bytes))
+        Ok(match self.0.entry(decision.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(canonical_bytes(decision)?.into()),
+        })
     }
 }
 
