@@ -35,7 +35,9 @@ pub fn gait() -> &'static Path {
             .current_dir(repository())
             .status();
         assert!(built.is_ok_and(|status| status.success()), "gait does not build");
-        repository().join("target/release/gait")
+        // Relative to the folder that it was built in, or absolute.
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        repository().join(target).join("release/gait")
     })
 }
 
