@@ -6,6 +6,7 @@
 //! it in the words of the contract, and the [`session`] decides and records it.
 #![deny(unsafe_code)]
 
+pub mod bpf;
 pub mod event;
 pub mod exec;
 pub mod host;

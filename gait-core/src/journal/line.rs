@@ -186,6 +186,13 @@ pub enum EngineName {
     Landlock,
 }
 
+impl EngineName {
+    /// Whether it decides in the kernel, without asking the guard first.
+    pub fn is_of_kernel(self) -> bool {
+        matches!(self, Self::Lsm | Self::Hybrid)
+    }
+}
+
 /// A call waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,11 +4,13 @@
 //! The results are in the normal form of control 4 as they stand, so that their digest is the one any
 //! other reader computes.
 
+mod op;
 mod subject;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use op::{kernel_kind, path_op};
 pub use subject::{Subject, kinds};
 
 use gait_core::canonical::{self, CanonicalError};

@@ -107,21 +107,21 @@ pub(super) fn inet_class(port: u16) -> EndpointClass {
     if port == 53 { EndpointClass::NetDns } else { EndpointClass::NetHttp }
 }
 
-fn path_kind(op: PathOp, target: TargetKind) -> Kind {
+pub(super) fn path_kind(op: PathOp, target: TargetKind) -> Kind {
     let words = Words::of(op);
     Kind::new(words.tool, target, words.operation, words.class)
 }
 
-fn exec_kind(target: TargetKind) -> Kind {
+pub(super) fn exec_kind(target: TargetKind) -> Kind {
     Kind::new("proc.exec", target, "exec", EndpointClass::ProcExec)
 }
 
-fn inet_kind(call: InetCall, class: EndpointClass) -> Kind {
+pub(super) fn inet_kind(call: InetCall, class: EndpointClass) -> Kind {
     let (tool, operation) = inet_words(call);
     Kind::new(tool, TargetKind::Host, operation, class)
 }
 
-fn unix_kind(call: InetCall, target: TargetKind) -> Kind {
+pub(super) fn unix_kind(call: InetCall, target: TargetKind) -> Kind {
     let class = if target == TargetKind::Path { EndpointClass::FsWrite } else { EndpointClass::Other };
     Kind::new("net.unix", target, inet_words(call).1, class)
 }

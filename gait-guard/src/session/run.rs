@@ -15,6 +15,7 @@ use gait_core::journal::{
     JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
 };
 use gait_core::name::name;
+use gait_core::policy::Verdict;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -158,6 +159,26 @@ impl Session {
         });
     }
 
+    /// Writes down an action that a program in the kernel decided, did and reserved a record for. Floor, reference and
+    /// compiled policy decide it again: if they come to something else, the run ends as a disagreement.
+    ///
+    /// `allowed` is what the kernel did. A denial by the kernel's own floor goes to [`Judge::deny`] instead.
+    pub fn witnessed(&self, engine: EngineName, actor: Actor, action: &Action<'_>, allowed: bool) {
+        let shared = &self.shared;
+        let key = shared.keys.of((action, engine.is_of_kernel()));
+        let ruling = shared.rule(actor, key, |shared, state, t| shared.define_judged(state, action, engine, t));
+        if (ruling == Ruling::Allow) != allowed {
+            shared.with(|shared, state, t| {
+                if let Some(known) = state.known.get(key) {
+                    let kernel = if allowed { Verdict::Allow } else { Verdict::Block };
+                    state.line(&Body::Disagreement(Disagreement { def: known.def, kernel }), t)?;
+                    shared.halt(state, Stop::Disagreement);
+                }
+                Ok(())
+            });
+        }
+    }
+
     /// Traces that were signed while the run went on. To be asked once, at its end.
     pub(super) fn presigned(&self) -> Presigned {
         self.shared.signer.finish()
@@ -189,7 +210,7 @@ impl Drop for Session {
 impl Judge for Session {
     fn judge(&self, actor: Actor, action: &Action<'_>) -> Ruling {
         let key = self.shared.keys.of(action);
-        self.shared.rule(actor, key, |shared, state, t| shared.define_judged(state, action, t))
+        self.shared.rule(actor, key, |shared, state, t| shared.define_judged(state, action, shared.engine, t))
     }
 
     fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
@@ -293,7 +314,13 @@ impl Shared {
     }
 
     /// First sight of an action that the policy may decide: floor, reference, compiled.
-    fn define_judged(&self, state: &mut State, action: &Action<'_>, t: u64) -> Result<Known, WriteError> {
+    fn define_judged(
+        &self,
+        state: &mut State,
+        action: &Action<'_>,
+        engine: EngineName,
+        t: u64,
+    ) -> Result<Known, WriteError> {
         if let Some(floor) = self.paths.judge(action) {
             return self.define_floor(state, action, floor, floor.errno(action), t);
         }
@@ -304,7 +331,7 @@ impl Shared {
         let compiled = self.rules.compiled(action);
         let agreed = said.verdict == compiled;
         let decided = decide::by_policy(said, self.enforcement);
-        let known = state.define(self, &intent, decided, decide::policy_errno(action), t)?;
+        let known = state.define(self, &intent, decided, engine, decide::policy_errno(action), t)?;
         if !agreed {
             state.line(&Body::Disagreement(Disagreement { def: known.def, kernel: compiled }), t)?;
             self.halt(state, Stop::Disagreement);
@@ -323,7 +350,7 @@ impl Shared {
         let Ok(intent) = self.translator.translate(action) else {
             return self.define_untranslatable(state, t);
         };
-        state.define(self, &intent, decide::by_floor(floor), errno, t)
+        state.define(self, &intent, decide::by_floor(floor), self.engine, errno, t)
     }
 
     /// No argument the kernel passes on leads here; if one did, its record would say so.
@@ -331,7 +358,7 @@ impl Shared {
         let stand_in =
             Action::Exec { object: ExecObject::Memory((&b"untranslatable"[..]).into()), argv: Vec::new(), via: None };
         let intent = self.translator.translate(&stand_in)?;
-        state.define(self, &intent, decide::by_engine("guard_engine_untranslatable"), Errno::PERM, t)
+        state.define(self, &intent, decide::by_engine("guard_engine_untranslatable"), self.engine, Errno::PERM, t)
     }
 
     /// Does something that is recorded but not answered.
@@ -477,6 +504,7 @@ impl State {
         shared: &Shared,
         intent: &Intent,
         decision: Decided,
+        engine: EngineName,
         errno: Errno,
         t: u64,
     ) -> Result<Known, WriteError> {
@@ -495,7 +523,7 @@ impl State {
             intent: &canonical,
             intent_digest: &digest,
             decision: spellings.of(&decision)?,
-            engine: shared.engine,
+            engine,
             errno: errno.as_deref(),
         };
         open(writer)?.define(&parts, t)?;

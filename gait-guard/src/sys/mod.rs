@@ -4,6 +4,7 @@ pub mod child;
 pub mod files;
 pub mod landlock;
 pub mod listener;
+pub mod mapping;
 pub mod memory;
 pub mod mount;
 pub mod process;

@@ -17,6 +17,7 @@ mod minimise;
 mod nfa;
 mod prefix;
 mod table;
+mod tables_view;
 mod unit;
 mod unit_dfa;
 
@@ -28,6 +29,7 @@ use serde::Serialize;
 use self::build::Builder;
 pub use self::kind::Kind;
 use self::table::Table;
+pub use self::tables_view::{Ask, Automata};
 use super::evaluate::Decision;
 use super::model::{Policy, Verdict};
 use crate::canonical::{CanonicalError, canonical_bytes};

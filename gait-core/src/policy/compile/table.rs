@@ -7,6 +7,7 @@ use super::super::pattern::{Token, Tree};
 use super::byte_dfa::{ByteDfa, compose};
 use super::minimise::{merge_columns, minimise};
 use super::nfa::{ListId, Nfa};
+use super::tables_view::Automata;
 use super::unit::{Alphabet, Spelling};
 use super::unit_dfa::{Budget, Marks, TooLarge, UnitDfa};
 
@@ -97,6 +98,11 @@ impl Table {
             floating = self.cells[(floating + column) as usize];
         }
         [anchored, floating].map(|row| self.cells[(row + self.width - 1) as usize])
+    }
+
+    /// For others who walk it.
+    pub(super) fn view(&self) -> Automata<'_> {
+        Automata { classes: &self.classes, cells: &self.cells, width: self.width, starts: self.starts }
     }
 
     /// How many cells there are.

@@ -1,0 +1,130 @@
+//! Reading the kernel's own structures: offsets from `.rodata`, plain typed loads where the verifier knows the type.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::helpers::generated as h;
+
+macro_rules! constants {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
+        $( $(#[$doc])* #[unsafe(no_mangle)] pub static $name: $type = $value; )*
+    };
+}
+
+// Offsets: gait_ebpf::config says of what. Set at load.
+constants! {
+    O_FILE_PATH: u32 = 0;
+    O_FILE_FLAGS: u32 = 0;
+    O_FILE_MODE: u32 = 0;
+    O_FILE_INODE: u32 = 0;
+    O_PATH_DENTRY: u32 = 0;
+    O_PATH_MNT: u32 = 0;
+    O_DENTRY_PARENT: u32 = 0;
+    O_DENTRY_NAME: u32 = 0;
+    O_DENTRY_INODE: u32 = 0;
+    O_INODE_MODE: u32 = 0;
+    O_INODE_NLINK: u32 = 0;
+    O_INODE_SB: u32 = 0;
+    O_SB_MAGIC: u32 = 0;
+    O_MOUNT_MNT: u32 = 0;
+    O_MOUNT_PARENT: u32 = 0;
+    O_MOUNT_POINT: u32 = 0;
+    O_VFSMOUNT_ROOT: u32 = 0;
+    O_TASK_FILES: u32 = 0;
+    O_TASK_MM: u32 = 0;
+    O_TASK_LEADER: u32 = 0;
+    O_TASK_START: u32 = 0;
+    O_TASK_THREAD_PID: u32 = 0;
+    O_PID_LEVEL: u32 = 0;
+    O_PID_NUMBERS: u32 = 0;
+    O_TASK_SIGNAL: u32 = 0;
+    O_TASK_EXIT_CODE: u32 = 0;
+    O_TASK_THREAD_STATUS: u32 = 0;
+    O_SIGNAL_LIVE: u32 = 0;
+    O_SIGNAL_GROUP_EXIT: u32 = 0;
+    O_FILES_COUNT: u32 = 0;
+    O_FILES_FDT: u32 = 0;
+    O_FDT_FD: u32 = 0;
+    O_FDT_MAX: u32 = 0;
+    O_MM_ARG_START: u32 = 0;
+    O_MM_ARG_END: u32 = 0;
+    O_REGS_NR: u32 = 0;
+    O_BPRM_FILE: u32 = 0;
+    /// 1: what the policy denies is let through and recorded; the floor still holds.
+    SIMULATE: u32 = 0;
+}
+
+/// The value of a constant: read as volatile, since the compiler would take the one in the source.
+#[inline(always)]
+pub fn constant(of: &'static u32) -> u32 {
+    // SAFETY: a static of this program.
+    unsafe { ptr::read_volatile(of) }
+}
+
+/// A member of a structure that the verifier knows the type of: a plain load keeps the type of the pointer loaded.
+///
+/// # Safety
+/// `base` must be a pointer that the verifier tracks; else the program is refused at load.
+#[inline(always)]
+pub unsafe fn member<T: Copy>(base: *const c_void, offset: &'static u32) -> T {
+    // SAFETY: the verifier checks each such load against the BTF of the structure.
+    unsafe { ptr::read_volatile(base.cast::<u8>().add(constant(offset) as usize).cast::<T>()) }
+}
+
+/// The address of a member.
+#[inline(always)]
+pub fn address_of(base: *const c_void, offset: &'static u32) -> *const c_void {
+    base.cast::<u8>().wrapping_add(constant(offset) as usize).cast()
+}
+
+/// Eight bytes at a kernel address; 0 where nothing can be read.
+#[inline(always)]
+pub fn word(address: u64) -> u64 {
+    let mut value = 0u64;
+    // SAFETY: the helper checks the address and writes eight bytes to the stack.
+    unsafe { h::bpf_probe_read_kernel((&raw mut value).cast(), 8, address as *const c_void) };
+    value
+}
+
+/// Four bytes at a kernel address; 0 where nothing can be read.
+#[inline(always)]
+pub fn half(address: u64) -> u32 {
+    let mut value = 0u32;
+    // SAFETY: the helper checks the address and writes four bytes to the stack.
+    unsafe { h::bpf_probe_read_kernel((&raw mut value).cast(), 4, address as *const c_void) };
+    value
+}
+
+/// The task that runs.
+#[inline(always)]
+pub fn current() -> *mut c_void {
+    // SAFETY: no arguments.
+    unsafe { h::bpf_get_current_task_btf() as *mut c_void }
+}
+
+/// The number of a task in its own pid namespace, which is the guard's: the agent can't make another.
+#[inline(always)]
+pub fn number(task: *const c_void) -> u32 {
+    // SAFETY: `task` is a task that the verifier knows.
+    let pid: u64 = unsafe { member(task, &O_TASK_THREAD_PID) };
+    let level = half(pid.wrapping_add(u64::from(constant(&O_PID_LEVEL))));
+    // struct upid { int nr; struct pid_namespace *ns; }
+    half(pid.wrapping_add(u64::from(constant(&O_PID_NUMBERS))).wrapping_add(u64::from(level & 31) * 16))
+}
+
+/// The number of the process that a task belongs to.
+#[inline(always)]
+pub fn process_number(task: *const c_void) -> u32 {
+    // SAFETY: as above; the leader has the type of a task.
+    let leader: *const c_void = unsafe { member(task, &O_TASK_LEADER) };
+    number(leader)
+}
+
+/// When the process of a task was started: nanoseconds since boot.
+#[inline(always)]
+pub fn process_start(task: *const c_void) -> u64 {
+    // SAFETY: as above.
+    let leader: *const c_void = unsafe { member(task, &O_TASK_LEADER) };
+    // SAFETY: the leader has the type of a task.
+    unsafe { member(leader, &O_TASK_START) }
+}

@@ -1,0 +1,124 @@
+//! The path of an object, from the mount tree: the same name that `readlink /proc/self/fd/N` gives, whatever root, working
+//! directory or symlink the agent came by.
+//!
+//! `bpf_d_path` is no substitute: it starts at the task's root, and is not lent to all hooks.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::helpers::generated as h;
+use gait_ebpf::tables::PATH_BYTES;
+
+use crate::kernel::{
+    O_DENTRY_NAME, O_DENTRY_PARENT, O_MOUNT_MNT, O_MOUNT_PARENT, O_MOUNT_POINT, O_PATH_DENTRY, O_PATH_MNT,
+    O_VFSMOUNT_ROOT, constant, word,
+};
+use crate::scope::Scratch;
+
+/// What became of a walk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// A name from the root of the mount tree.
+    Whole,
+    /// The object hangs on no mount: a pipe, a socket, a memory file, something of a detached mount.
+    Detached,
+    /// Longer than the longest path, or not readable.
+    Unknown,
+}
+
+#[repr(C)]
+struct Walk {
+    path: *mut u8,
+    dentry: u64,
+    mount: u64,
+    root: u64,
+    at: u32,
+    done: u32,
+}
+
+const WHOLE: u32 = 1;
+const DETACHED: u32 = 2;
+const BROKEN: u32 = 3;
+const BYTES: u32 = PATH_BYTES as u32;
+
+/// Puts one component, or the step to the parent mount, before what is there.
+extern "C" fn component(_: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: `bpf_loop` passes on what it was given.
+    let walk = unsafe { &mut *walk };
+    let offset = |of| u64::from(constant(of));
+    if walk.dentry == walk.root {
+        let parent = word(walk.mount + offset(&O_MOUNT_PARENT));
+        if parent == walk.mount || parent == 0 {
+            walk.done = if parent == 0 { BROKEN } else { WHOLE };
+            return 1;
+        }
+        walk.dentry = word(walk.mount + offset(&O_MOUNT_POINT));
+        walk.mount = parent;
+        walk.root = word(parent + offset(&O_MOUNT_MNT) + offset(&O_VFSMOUNT_ROOT));
+        return 0;
+    }
+    let parent = word(walk.dentry + offset(&O_DENTRY_PARENT));
+    if parent == walk.dentry || parent == 0 {
+        walk.done = DETACHED;
+        return 1;
+    }
+    // struct qstr { u32 hash; u32 len; char *name; }
+    let mut name = [0u64; 2];
+    let source = (walk.dentry + offset(&O_DENTRY_NAME)) as *const c_void;
+    // SAFETY: the helper checks the address and writes sixteen bytes to the stack.
+    if unsafe { h::bpf_probe_read_kernel(name.as_mut_ptr().cast(), 16, source) } != 0 {
+        walk.done = BROKEN;
+        return 1;
+    }
+    let length = (name[0] >> 32) as u32;
+    let end = walk.at;
+    if length == 0 || length > 255 || end < length + 1 || end > BYTES {
+        walk.done = BROKEN;
+        return 1;
+    }
+    let start = (end - length) as usize & (PATH_BYTES - 1);
+    // SAFETY: `slack` after the path takes what a start near its end and a length of 255 could exceed.
+    if unsafe { h::bpf_probe_read_kernel(walk.path.add(start).cast(), length & 255, name[1] as *const c_void) } != 0 {
+        walk.done = BROKEN;
+        return 1;
+    }
+    let slash = start.wrapping_sub(1) & (PATH_BYTES - 1);
+    // SAFETY: masked.
+    unsafe { ptr::write_volatile(walk.path.add(slash), b'/') };
+    walk.at = slash as u32;
+    walk.dentry = parent;
+    0
+}
+
+/// Builds the path of (`dentry`, `mount`) in `scratch`, ending at byte `end`; gives where it starts.
+///
+/// Both are addresses: nothing about their types is assumed.
+#[inline(always)]
+pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64) -> (u32, Found) {
+    let root = word(vfsmount.wrapping_add(u64::from(constant(&O_VFSMOUNT_ROOT))));
+    let mount = vfsmount.wrapping_sub(u64::from(constant(&O_MOUNT_MNT)));
+    let mut walk = Walk { path: scratch.path.as_mut_ptr(), dentry, mount, root, at: BYTES, done: 0 };
+    // As many turns as a path can have components and mounts.
+    // SAFETY: the callback takes what it is given.
+    unsafe { h::bpf_loop(BYTES, component as *mut c_void, (&raw mut walk).cast(), 0) };
+    let mut at = walk.at;
+    if at >= BYTES {
+        // The root itself.
+        at = BYTES - 1;
+        scratch.path[PATH_BYTES - 1] = b'/';
+    }
+    let found = match walk.done {
+        WHOLE => Found::Whole,
+        DETACHED => Found::Detached,
+        _ => Found::Unknown,
+    };
+    (at & (BYTES - 1), found)
+}
+
+/// [`resolve`] for the `struct path` at an address.
+#[inline(always)]
+pub fn of_path(scratch: &mut Scratch, path: u64) -> (u32, Found) {
+    let dentry = word(path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
+    let mount = word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))));
+    resolve(scratch, dentry, mount)
+}

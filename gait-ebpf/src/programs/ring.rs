@@ -1,0 +1,100 @@
+//! Records on their way to user space, and the counters of what had no room.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
+use aya_ebpf::helpers::generated as h;
+use aya_ebpf::macros::btf_map;
+use gait_ebpf::record::{HEADER, Header, counter};
+use gait_ebpf::tables::PATH_BYTES;
+
+use crate::kernel;
+use crate::scope::Scratch;
+
+/// Records. Its size is set at load.
+#[btf_map]
+static RECORDS: RingBuf<u64, 16777216> = RingBuf::new();
+
+/// By [`counter`].
+#[btf_map]
+static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
+
+/// Counts one.
+#[inline(always)]
+pub fn count(index: u32) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(index) {
+        // SAFETY: the slot of this CPU. An increment that is lost to preemption only makes a figure smaller that nothing
+        // is decided by; denials for lack of room are counted before they are made.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// A header for the current task.
+#[inline(always)]
+pub fn header(kind: u32, op: u32, outcome: u32) -> Header {
+    let task = kernel::current();
+    Header {
+        kind,
+        size: 0,
+        // SAFETY: no arguments.
+        time: unsafe { h::bpf_ktime_get_boot_ns() },
+        tgid: kernel::process_number(task),
+        tid: kernel::number(task),
+        outcome,
+        op,
+        detail: 0,
+        extra: 0,
+    }
+}
+
+/// Writes a record without payload. False: there was no room.
+#[inline(always)]
+pub fn put(header: &Header) -> bool {
+    output(ptr::from_ref(header).cast_mut().cast(), HEADER as u64)
+}
+
+/// Writes a record whose payload is the path of `scratch` from `start` on. False: there was no room.
+///
+/// The record is the last 256, 1,024 or 4,152 bytes that end with the path: constant sizes, since the verifier does not
+/// follow a start and a length that vary together. Its payload is therefore at its end.
+#[inline(always)]
+pub fn put_path(scratch: &mut Scratch, mut header: Header, start: u32) -> bool {
+    const SHORT: usize = 256;
+    const MIDDLE: usize = 1024;
+    let length = PATH_BYTES as u32 - start;
+    header.size = length;
+    let first = |size: usize| scratch_end(scratch).wrapping_sub(size);
+    if length <= (SHORT - HEADER) as u32 {
+        let place = first(SHORT);
+        // SAFETY: inside the value, before the path.
+        unsafe { ptr::write(place.cast(), header) };
+        output(place, SHORT as u64)
+    } else if length <= (MIDDLE - HEADER) as u32 {
+        let place = first(MIDDLE);
+        // SAFETY: as above.
+        unsafe { ptr::write(place.cast(), header) };
+        output(place, MIDDLE as u64)
+    } else {
+        let place = first(PATH_BYTES + HEADER);
+        // SAFETY: `room` precedes the path.
+        unsafe { ptr::write(place.cast(), header) };
+        output(place, (PATH_BYTES + HEADER) as u64)
+    }
+}
+
+#[inline(always)]
+fn scratch_end(scratch: &Scratch) -> *mut u8 {
+    (&raw const scratch.path).cast::<u8>().cast_mut().wrapping_add(PATH_BYTES)
+}
+
+#[inline(always)]
+fn output(record: *mut u8, size: u64) -> bool {
+    let ring = (&raw const RECORDS).cast_mut().cast::<c_void>();
+    // SAFETY: `size` bytes of a value that the verifier knows.
+    let failed = unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, 0) };
+    if failed == 0 {
+        count(counter::RECORDED);
+    }
+    failed == 0
+}

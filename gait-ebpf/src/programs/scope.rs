@@ -1,0 +1,110 @@
+//! Which tasks are the agent's, and the memory that each has for decisions.
+//!
+//! Membership is task storage, inherited when a task is made and never given up: a cgroup or a namespace could be left.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::btf_maps::HashMap;
+use aya_ebpf::helpers::generated as h;
+use aya_ebpf::macros::btf_map;
+use gait_ebpf::tables::PATH_BYTES;
+
+use crate::kernel;
+
+/// What a task of the tree has.
+///
+/// A path is built from its end: its last byte is the last of `path`, and a record's header is written just before the
+/// bytes of the path that it takes along, which for the longest is `room`.
+#[repr(C)]
+pub struct Scratch {
+    /// 1: of the tree.
+    pub member: u32,
+    /// Of the program that runs: see there.
+    pub state: u32,
+    /// Before the path.
+    pub room: [u8; 64],
+    /// The path.
+    pub path: [u8; PATH_BYTES],
+    /// Written past the end of a component that is copied with a bound of 255.
+    pub slack: [u8; 256],
+}
+
+/// A map of one value a task; aya-ebpf has no type for it.
+#[repr(C)]
+pub struct TaskStorage<T> {
+    r#type: *const [i32; 29],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; 1],
+}
+
+// SAFETY: only the kernel looks into it.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+        }
+    }
+
+    #[inline(always)]
+    fn get(&self, task: *mut c_void, create: bool) -> Option<&'static mut T> {
+        let map = ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: the verifier checks the type of `task`; the value lives as long as the task, which runs or is being made.
+        unsafe { (h::bpf_task_storage_get(map, task.cast(), ptr::null_mut(), create as u64) as *mut T).as_mut() }
+    }
+}
+
+#[btf_map]
+static TASKS: TaskStorage<Scratch> = TaskStorage::new();
+
+/// Processes whose children are members: only the launcher's, only while it makes the agent.
+#[btf_map]
+static SEED: HashMap<u32, u32, 4> = HashMap::new();
+
+/// The memory of the current task, if it is of the tree.
+#[inline(always)]
+pub fn mine() -> Option<&'static mut Scratch> {
+    let scratch = TASKS.get(kernel::current(), false)?;
+    if scratch.member == 0 { None } else { Some(scratch) }
+}
+
+/// The current task's memory, made a member: for the launcher's own child and for tests.
+#[inline(always)]
+pub fn join() -> Option<&'static mut Scratch> {
+    let scratch = TASKS.get(kernel::current(), true)?;
+    scratch.member = 1;
+    Some(scratch)
+}
+
+/// Whether a task that `parent` makes belongs to the tree.
+#[inline(always)]
+pub fn is_heir(parent: *mut c_void) -> bool {
+    if let Some(scratch) = TASKS.get(parent, false)
+        && scratch.member != 0
+    {
+        return true;
+    }
+    let tgid = kernel::process_number(parent);
+    // SAFETY: the value is only looked at for being there.
+    unsafe { SEED.get(&tgid) }.is_some()
+}
+
+/// Makes `child` a member; false if there is no memory for it.
+#[inline(always)]
+pub fn adopt(child: *mut c_void) -> bool {
+    match TASKS.get(child, true) {
+        Some(scratch) => {
+            scratch.member = 1;
+            true
+        }
+        None => false,
+    }
+}

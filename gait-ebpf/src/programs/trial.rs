@@ -1,0 +1,48 @@
+//! The decision by itself, driven through `BPF_PROG_TEST_RUN`: proves that the kernel decides as user space does.
+//!
+//! It reads nothing but its own maps and is attached to nothing.
+
+use core::ffi::c_void;
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::btf_maps::Array;
+use aya_ebpf::helpers::generated as h;
+use aya_ebpf::macros::{btf_map, raw_tracepoint};
+use aya_ebpf::programs::RawTracePointContext;
+use gait_ebpf::trial::{SUBJECTS, Subject};
+
+use crate::automaton;
+
+#[btf_map]
+static SUBJECT: Array<Subject, SUBJECTS, { 1 << 10 }> = Array::new();
+
+#[repr(C)]
+struct Nothing {
+    unused: u64,
+}
+
+extern "C" fn one(index: u32, _: *mut Nothing) -> i64 {
+    let Some(subject) = SUBJECT.get_ptr_mut(index) else { return 1 };
+    // SAFETY: a value of the map; only user space writes the rest of it, between two runs.
+    unsafe {
+        let (start, end) = ((*subject).start, (*subject).end);
+        let bytes = (&raw const (*subject).bytes).cast::<u8>();
+        (*subject).outcome = if (*subject).domain_end == 0 {
+            automaton::decide((*subject).op, bytes, start, end)
+        } else {
+            automaton::decide_host((*subject).op, bytes, (start, end), ((*subject).domain_start, (*subject).domain_end))
+        };
+    }
+    0
+}
+
+/// Decides the first `args[0]` subjects.
+#[raw_tracepoint]
+pub fn trial(ctx: RawTracePointContext) -> i32 {
+    let count: u64 = ctx.arg(0);
+    let mut nothing = Nothing { unused: 0 };
+    // SAFETY: the callback takes what it is given.
+    unsafe { h::bpf_loop(count as u32 & (2 * SUBJECTS as u32 - 1), one as *mut c_void, (&raw mut nothing).cast(), 0) };
+    let _ = ctx.as_ptr();
+    0
+}

@@ -1,0 +1,95 @@
+//! Records: what the programs put into the ring.
+//!
+//! A record is a [`Header`] and `size` bytes of payload. The ring pads records to a few fixed sizes; what follows the
+//! payload means nothing.
+
+/// What a record says.
+pub mod kind {
+    /// A process or thread of the tree was made. `op` is the child's thread id, `detail` its process id, `extra`
+    /// the start of that process in nanoseconds since boot.
+    pub const FORK: u32 = 1;
+    /// A program was started. Payload: its path; `extra` says what became of looking for it (`path::Found`).
+    pub const EXEC: u32 = 2;
+    /// The last thread of a process ended. `detail` is the kernel's exit code: `code << 8 | signal`.
+    pub const EXIT: u32 = 3;
+    /// An action on a path was decided. Payload: the path. `op` is an [`crate::op::Op`], `outcome` the decision.
+    pub const PATH: u32 = 4;
+    /// An action on an address was decided. Payload: [`super::Address`].
+    pub const ADDRESS: u32 = 5;
+    /// The self-test fired. `detail` is the token that it was armed with.
+    pub const CANARY: u32 = 6;
+}
+
+/// What stands at the start of each record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// One of [`kind`].
+    pub kind: u32,
+    /// Bytes of payload.
+    pub size: u32,
+    /// Nanoseconds since boot, time asleep included.
+    pub time: u64,
+    /// The process, in the guard's pid namespace.
+    pub tgid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// What was decided ([`crate::tables::outcome`]).
+    pub outcome: u32,
+    /// See [`kind`].
+    pub op: u32,
+    /// See [`kind`].
+    pub detail: u64,
+    /// More about the object: for paths the mode of the file.
+    pub extra: u64,
+}
+
+/// Size of a [`Header`].
+pub const HEADER: usize = 48;
+
+/// An internet address as the kernel has it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// IPv4 in the first four bytes if `family` is 2.
+    pub bytes: [u8; 16],
+    /// `AF_INET` (2) or `AF_INET6` (10); a v4-mapped address is given as IPv4.
+    pub family: u32,
+    /// In the machine's byte order.
+    pub port: u32,
+    /// `SOCK_STREAM` and so on.
+    pub socket: u32,
+    /// `IPPROTO_TCP` and so on.
+    pub protocol: u32,
+}
+
+/// Counters of the programs, by index of the map `COUNTERS`.
+pub mod counter {
+    /// Records written.
+    pub const RECORDED: u32 = 0;
+    /// Actions denied because their record had no room.
+    pub const NO_ROOM: u32 = 1;
+    /// Actions allowed.
+    pub const ALLOWED: u32 = 2;
+    /// Actions denied by the tables.
+    pub const DENIED: u32 = 3;
+    /// Objects whose path could not be had: denied.
+    pub const UNRESOLVED: u32 = 4;
+    /// Records of processes (fork, exec, exit) that had no room.
+    pub const LOST: u32 = 5;
+    /// Forks that could not be brought into the scope: refused or killed.
+    pub const UNSCOPED: u32 = 6;
+    /// How many there are.
+    pub const COUNT: u32 = 16;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_padded() {
+        assert_eq!(size_of::<Header>(), HEADER);
+        assert_eq!(size_of::<Address>(), 32);
+    }
+}

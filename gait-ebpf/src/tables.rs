@@ -1,0 +1,126 @@
+//! The compiled policy as the kernel walks it: one value of one array map, filled through a mapping.
+//!
+//! The cells are those of gait-core's compiled policy (`automaton.md` layout d3): a cell holds the index of the first
+//! cell of the next row, the last of a row the number of the end class. Two automata (patterns tied to the root, patterns
+//! that float) share classes and cells and are walked in lockstep; what their ends mean together is looked up in a join.
+
+/// Entries for kinds of action; [`crate::op::Op`] numbers them.
+pub const KINDS: usize = 64;
+/// Automata at most.
+pub const AUTOMATA: usize = 32;
+/// Entries of all joins at most.
+pub const JOINS: usize = 1 << 17;
+/// Cells of all automata at most: 4 MiB.
+pub const CELLS: usize = 1 << 20;
+/// Longest path that can be walked, in bytes: the kernel's own limit of a path.
+pub const PATH_BYTES: usize = 4096;
+
+/// How a kind is decided.
+pub mod shape {
+    /// Not by these tables: denied.
+    pub const NONE: u32 = 0;
+    /// Always with the outcome in `first`.
+    pub const CONSTANT: u32 = 1;
+    /// By walking its value.
+    pub const VALUE: u32 = 2;
+    /// By walking its domain, and its value if [`super::KindEntry::automaton`] is not [`super::NO_AUTOMATON`].
+    pub const HOST: u32 = 3;
+}
+
+/// No automaton.
+pub const NO_AUTOMATON: u32 = u32::MAX;
+
+/// One kind of action.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindEntry {
+    /// One of [`shape`].
+    pub shape: u32,
+    /// Index of the automaton of the value.
+    pub automaton: u32,
+    /// First entry of its join, or the outcome itself.
+    pub first: u32,
+    /// Ends of the floating automaton, or of the domain's: the width of the join.
+    pub width: u32,
+    /// Index of the domain's automaton, for [`shape::HOST`].
+    pub domain: u32,
+    /// Nothing.
+    pub reserved: [u32; 3],
+}
+
+/// A pair of automata over common classes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Automaton {
+    /// Index of the row in which the anchored and the floating automaton start.
+    pub starts: [u32; 2],
+    /// Column of the end class.
+    pub end: u32,
+    /// Nothing.
+    pub reserved: u32,
+    /// The column of each byte.
+    pub classes: [u8; 256],
+}
+
+/// All tables of one policy.
+#[repr(C)]
+pub struct Tables {
+    /// By [`crate::op::Op`].
+    pub kinds: [KindEntry; KINDS],
+    /// By [`KindEntry::automaton`].
+    pub automata: [Automaton; AUTOMATA],
+    /// Outcomes.
+    pub joins: [u32; JOINS],
+    /// Rows of all automata.
+    pub cells: [u32; CELLS],
+}
+
+/// What a decision comes to, the two low bits of an outcome; the rest is its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Effect {
+    /// Nothing is let through.
+    Deny = 0,
+    /// It happens.
+    Allow = 1,
+    /// Somebody has to be asked.
+    Ask = 2,
+}
+
+/// The outcome of what no table decides: a denial with a number that no table has.
+pub const UNDECIDED: u32 = !3;
+
+/// An outcome from its number and effect.
+pub const fn outcome(number: u32, effect: Effect) -> u32 {
+    number << 2 | effect as u32
+}
+
+/// Whether an outcome lets the action happen.
+pub const fn allows(outcome: u32) -> bool {
+    outcome & 3 == Effect::Allow as u32
+}
+
+/// The number of an outcome.
+pub const fn number(outcome: u32) -> u32 {
+    outcome >> 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_table_decides_is_denied() {
+        assert!(!allows(UNDECIDED));
+        assert!(!allows(0));
+        assert!(allows(outcome(7, Effect::Allow)));
+        assert_eq!(number(outcome(7, Effect::Ask)), 7);
+    }
+
+    #[test]
+    fn nothing_is_padded() {
+        assert_eq!(size_of::<KindEntry>(), 32);
+        assert_eq!(size_of::<Automaton>(), 272);
+        assert_eq!(size_of::<Tables>(), 32 * KINDS + 272 * AUTOMATA + 4 * (JOINS + CELLS));
+    }
+}

@@ -1,0 +1,154 @@
+//! The compiled policy as the kernel walks it.
+
+use gait_core::policy::Verdict;
+use gait_core::policy::compile::{Ask, CompiledPolicy, Kind};
+use gait_ebpf::op::Op;
+use gait_ebpf::tables::{
+    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, Tables, UNDECIDED, outcome, shape,
+};
+
+use super::BpfError;
+use crate::intent::kernel_kind;
+
+/// Tables that fit the kernel's.
+#[derive(Clone, Debug)]
+pub struct Image {
+    kinds: Vec<KindEntry>,
+    automata: Vec<Automaton>,
+    joins: Vec<u32>,
+    cells: Vec<u32>,
+}
+
+impl Image {
+    /// The tables of `policy` for every operation that a program asks about.
+    ///
+    /// # Errors
+    /// [`BpfError::TooLarge`]
+    pub fn of(policy: &CompiledPolicy) -> Result<Self, BpfError> {
+        let mut image = Self { kinds: Vec::new(), automata: Vec::new(), joins: Vec::new(), cells: Vec::new() };
+        for automata in policy.automata() {
+            // Rows are named by their first cell: all move by as much as there is before them.
+            let base = image.cells.len() as u32;
+            let end = automata.width - 1;
+            let rows = automata.cells.chunks(automata.width as usize);
+            image.cells.extend(rows.flat_map(|row| {
+                let (last, next) = row.split_last().unwrap_or((&0, &[]));
+                next.iter().map(move |cell| cell + base).chain([*last]).collect::<Vec<u32>>()
+            }));
+            image.automata.push(Automaton {
+                starts: automata.starts.map(|start| start + base),
+                end,
+                reserved: 0,
+                classes: *automata.classes,
+            });
+        }
+        let effects: Vec<u32> =
+            policy.verdicts().enumerate().map(|(number, verdict)| effect(number, verdict)).collect();
+        let encode = |number: &u32| effects.get(*number as usize).copied().unwrap_or(UNDECIDED);
+        let mut bases = Vec::new();
+        for join in policy.joins() {
+            bases.push(image.joins.len() as u32);
+            image.joins.extend(join.iter().map(encode));
+        }
+        image.kinds = Op::ALL.iter().map(|op| entry(policy, &kernel_kind(*op), &bases, encode)).collect();
+        fits("automata", image.automata.len(), AUTOMATA)?;
+        fits("entries of joins", image.joins.len(), JOINS)?;
+        fits("cells", image.cells.len(), CELLS)?;
+        Ok(image)
+    }
+
+    /// Writes the image over the words of a [`Tables`].
+    pub fn write(&self, words: &mut [u32]) {
+        let (kinds, rest) = words.split_at_mut(size_of::<KindEntry>() / 4 * KINDS);
+        let (automata, rest) = rest.split_at_mut(size_of::<Automaton>() / 4 * AUTOMATA);
+        let (joins, cells) = rest.split_at_mut(JOINS);
+        kinds.fill(0);
+        for (to, entry) in kinds.chunks_mut(size_of::<KindEntry>() / 4).zip(&self.kinds) {
+            to.copy_from_slice(&[entry.shape, entry.automaton, entry.first, entry.width, entry.domain, 0, 0, 0]);
+        }
+        for (to, pair) in automata.chunks_mut(size_of::<Automaton>() / 4).zip(&self.automata) {
+            let (head, classes) = to.split_at_mut(4);
+            head.copy_from_slice(&[pair.starts[0], pair.starts[1], pair.end, 0]);
+            for (to, four) in classes.iter_mut().zip(pair.classes.as_chunks::<4>().0) {
+                *to = u32::from_ne_bytes(*four);
+            }
+        }
+        joins[..self.joins.len()].copy_from_slice(&self.joins);
+        joins[self.joins.len()..].fill(UNDECIDED);
+        cells[..self.cells.len()].copy_from_slice(&self.cells);
+    }
+
+    /// What the image says, walked in user space as the kernel walks it: the reference of the trial.
+    pub fn decide(&self, op: Op, value: &[u8], domain: Option<&[u8]>) -> u32 {
+        let Some(entry) = self.kinds.get(op as usize) else { return UNDECIDED };
+        let (first, second) = match entry.shape {
+            shape::CONSTANT => return entry.first,
+            shape::VALUE => {
+                let [first, second] = self.walk(entry.automaton, value);
+                (first, second)
+            }
+            shape::HOST => {
+                let first = if entry.automaton == NO_AUTOMATON { 0 } else { self.walk(entry.automaton, value)[0] };
+                (first, self.walk(entry.domain, domain.unwrap_or_default())[0])
+            }
+            _ => return UNDECIDED,
+        };
+        let at = entry.first + first * entry.width + second;
+        self.joins.get(at as usize).copied().unwrap_or(UNDECIDED)
+    }
+
+    fn walk(&self, automaton: u32, bytes: &[u8]) -> [u32; 2] {
+        let pair = &self.automata[automaton as usize];
+        pair.starts.map(|start| {
+            let row = bytes
+                .iter()
+                .fold(start, |row, byte| self.cells[(row + u32::from(pair.classes[usize::from(*byte)])) as usize]);
+            self.cells[(row + pair.end) as usize]
+        })
+    }
+}
+
+/// What a verdict comes to in the kernel.
+fn effect(number: usize, verdict: Verdict) -> u32 {
+    let effect = match verdict {
+        Verdict::Allow | Verdict::DryRun => Effect::Allow,
+        Verdict::Block => Effect::Deny,
+        Verdict::RequireApproval => Effect::Ask,
+    };
+    outcome(number as u32, effect)
+}
+
+fn entry(policy: &CompiledPolicy, kind: &Kind, bases: &[u32], encode: impl Fn(&u32) -> u32) -> KindEntry {
+    let base = |join: u32| bases.get(join as usize).copied();
+    let ask = policy.kind(kind).and_then(|id| policy.ask(id));
+    let entry = ask.and_then(|ask| {
+        Some(match ask {
+            Ask::Constant(number) => {
+                KindEntry { shape: shape::CONSTANT, first: encode(&number), ..KindEntry::default() }
+            }
+            Ask::Value { automata, join, width, .. } => KindEntry {
+                shape: shape::VALUE,
+                automaton: automata,
+                first: base(join)?,
+                width,
+                ..KindEntry::default()
+            },
+            Ask::Host { value, domain, join, width } => KindEntry {
+                shape: shape::HOST,
+                automaton: value.unwrap_or(NO_AUTOMATON),
+                first: base(join)?,
+                width,
+                domain,
+                ..KindEntry::default()
+            },
+        })
+    });
+    entry.unwrap_or_default()
+}
+
+fn fits(what: &'static str, needed: usize, limit: usize) -> Result<(), BpfError> {
+    if needed <= limit { Ok(()) } else { Err(BpfError::TooLarge { what, needed, limit }) }
+}
+
+/// The layout's own size, in words.
+pub const WORDS: usize = size_of::<Tables>() / 4;

@@ -1,0 +1,179 @@
+//! The committed object, loaded into this kernel.
+
+use aya::maps::{HashMap, MapData, PerCpuArray};
+use aya::programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions};
+use aya::{Btf, Ebpf, EbpfLoader, Pod, TestRun};
+use gait_ebpf::config::OFFSETS;
+use gait_ebpf::record::counter;
+use rustix::fd::AsFd;
+
+use super::BpfError;
+use super::btf::Types;
+use super::image::Image;
+use super::reader::Reader;
+use crate::sys::mapping::Mapping;
+
+/// The object as `cargo xtask build-ebpf` makes it.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../gait-ebpf/object/gait.bpf.o");
+
+/// What is decided before the load.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bytes of the ring: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// What the policy denies is let through and recorded.
+    pub simulate: bool,
+}
+
+/// The programs and maps of one run. Dropped, they leave the kernel.
+pub struct Object {
+    ebpf: Ebpf,
+    btf: Btf,
+}
+
+impl Object {
+    /// Loads maps and constants; no program runs yet.
+    ///
+    /// # Errors
+    /// [`BpfError`]: this kernel, or this user, can't.
+    pub fn load(options: Options) -> Result<Self, BpfError> {
+        let structures: Vec<&str> = OFFSETS.iter().map(|offset| offset.structure).collect();
+        let types = Types::of_kernel(&structures)?;
+        let offsets = OFFSETS
+            .iter()
+            .map(|offset| Ok((offset.symbol, types.offset(offset.structure, offset.member)?)))
+            .collect::<Result<Vec<(&str, u32)>, BpfError>>()?;
+        drop(types);
+        let simulate = u32::from(options.simulate);
+        let mut loader = EbpfLoader::new();
+        // The task storage of our own programs: aya knows no such type.
+        loader.btf(None).allow_unsupported_maps().map_max_entries("RECORDS", options.ring_bytes);
+        for (symbol, offset) in &offsets {
+            loader.override_global(symbol, offset, true);
+        }
+        loader.override_global("SIMULATE", &simulate, true);
+        let ebpf = loader.load(OBJECT).map_err(Box::new)?;
+        let btf = Btf::from_sys_fs().map_err(|cause| Box::new(aya::EbpfError::BtfError(cause)))?;
+        Ok(Self { ebpf, btf })
+    }
+
+    /// Writes the tables of a policy, which the programs walk from then on.
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub fn fill(&mut self, image: &Image) -> Result<(), BpfError> {
+        let mut tables = self.mapping("TABLES", size_of::<gait_ebpf::tables::Tables>())?;
+        image.write(tables.words());
+        Ok(())
+    }
+
+    /// A map whose values are mapped into memory.
+    pub(super) fn mapping(&self, map: &'static str, bytes: usize) -> Result<Mapping, BpfError> {
+        let data = match self.ebpf.map(map) {
+            Some(aya::maps::Map::Array(data)) => data,
+            _ => return Err(no_map(map)),
+        };
+        Mapping::of(data.fd().as_fd(), bytes).map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })
+    }
+
+    /// Loads a BTF tracepoint and attaches it.
+    ///
+    /// # Errors
+    /// [`BpfError::Program`]
+    pub fn attach_tracepoint(&mut self, program: &str, tracepoint: &str) -> Result<(), BpfError> {
+        let failed = failure(program);
+        let typed: &mut BtfTracePoint = match self.ebpf.program_mut(program) {
+            Some(found) => found.try_into().map_err(failed("load"))?,
+            None => return Err(no_program(program)),
+        };
+        typed.load(tracepoint, &self.btf).map_err(failed("load"))?;
+        typed.attach().map_err(failed("attach"))?;
+        Ok(())
+    }
+
+    /// The ring, once.
+    ///
+    /// # Errors
+    /// [`BpfError::Map`] the second time.
+    pub fn reader(&mut self) -> Result<Reader, BpfError> {
+        let map = self.ebpf.take_map("RECORDS").ok_or_else(|| no_map("RECORDS"))?;
+        Reader::new(map)
+    }
+
+    /// Puts the children of `process` into the scope, until [`Object::unseed`].
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub fn seed(&mut self, process: u32) -> Result<(), BpfError> {
+        self.hash::<u32, u32>("SEED")?.insert(process, 1, 0).map_err(map_error("SEED"))
+    }
+
+    /// Ends [`Object::seed`].
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub fn unseed(&mut self, process: u32) -> Result<(), BpfError> {
+        self.hash::<u32, u32>("SEED")?.remove(&process).map_err(map_error("SEED"))
+    }
+
+    /// The counters ([`counter`]), summed over all processors.
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub fn counters(&self) -> Result<[u64; counter::COUNT as usize], BpfError> {
+        let map = self.ebpf.map("COUNTERS").ok_or_else(|| no_map("COUNTERS"))?;
+        let counters: PerCpuArray<&MapData, u64> = map.try_into().map_err(map_error("COUNTERS"))?;
+        let mut sums = [0; counter::COUNT as usize];
+        for (index, sum) in (0..).zip(&mut sums) {
+            *sum = counters.get(&index, 0).map_err(map_error("COUNTERS"))?.iter().sum();
+        }
+        Ok(sums)
+    }
+
+    /// The trial program, which decides the first `count` subjects of the map `SUBJECT` at each call.
+    ///
+    /// # Errors
+    /// [`BpfError::Program`]
+    pub fn trial(&mut self, count: u64) -> Result<(), BpfError> {
+        let failed = failure("trial");
+        let typed: &mut RawTracePoint = match self.ebpf.program_mut("trial") {
+            Some(found) => found.try_into().map_err(failed("load"))?,
+            None => return Err(no_program("trial")),
+        };
+        if typed.fd().is_err() {
+            typed.load().map_err(failed("load"))?;
+        }
+        let mut options = RawTracePointRunOptions::new();
+        options.args[0] = count;
+        typed.test_run(options).map_err(failed("run"))?;
+        Ok(())
+    }
+
+    fn hash<K: Pod, V: Pod>(&mut self, map: &'static str) -> Result<HashMap<&mut MapData, K, V>, BpfError> {
+        self.ebpf.map_mut(map).ok_or_else(|| no_map(map))?.try_into().map_err(map_error(map))
+    }
+}
+
+/// Where a program failed.
+fn failure(program: &str) -> impl Fn(&'static str) -> Box<dyn Fn(ProgramError) -> BpfError + '_> + Copy {
+    move |stage| {
+        let program = program.to_owned();
+        Box::new(move |cause| BpfError::Program { program: program.clone(), stage, cause: Box::new(cause) })
+    }
+}
+
+fn no_program(program: &str) -> BpfError {
+    BpfError::Program {
+        program: program.to_owned(),
+        stage: "load",
+        cause: Box::new(ProgramError::IOError(std::io::ErrorKind::NotFound.into())),
+    }
+}
+
+fn no_map(map: &'static str) -> BpfError {
+    BpfError::Map { map, cause: "it is not in the object".into() }
+}
+
+fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> BpfError {
+    move |cause| BpfError::Map { map, cause: Box::new(cause) }
+}

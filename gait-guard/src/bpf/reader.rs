@@ -1,0 +1,63 @@
+//! Records out of the ring.
+
+use aya::maps::{Map, MapData, RingBuf};
+use gait_ebpf::record::{HEADER, Header};
+use rustix::fd::{AsFd, BorrowedFd};
+
+use super::BpfError;
+
+/// Takes records in the order in which they were reserved.
+pub struct Reader {
+    ring: RingBuf<MapData>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// What it says.
+    pub header: Header,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+impl Reader {
+    pub(super) fn new(map: Map) -> Result<Self, BpfError> {
+        let ring = RingBuf::try_from(map).map_err(|cause| BpfError::Map { map: "RECORDS", cause: Box::new(cause) })?;
+        Ok(Self { ring })
+    }
+
+    /// Readable while there are records.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    /// Hands the next record to `take`; none if there is none now. What is no record is `None` too, inside: a program of
+    /// ours wrote it, so that is a fault of this guard.
+    pub fn next<R>(&mut self, take: impl FnOnce(Option<Record<'_>>) -> R) -> Option<R> {
+        let item = self.ring.next()?;
+        Some(take(parse(&item)))
+    }
+}
+
+/// A record from its bytes: a header, and the payload at the end.
+pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
+    let head = bytes.first_chunk::<HEADER>()?;
+    let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let long = |at: usize| {
+        let halves = [word(at).to_ne_bytes(), word(at + 4).to_ne_bytes()];
+        u64::from_ne_bytes(*halves.as_flattened().first_chunk().unwrap_or(&[0; 8]))
+    };
+    let header = Header {
+        kind: word(0),
+        size: word(4),
+        time: long(8),
+        tgid: word(16),
+        tid: word(20),
+        outcome: word(24),
+        op: word(28),
+        detail: long(32),
+        extra: long(40),
+    };
+    let payload = bytes.len().checked_sub(header.size as usize).filter(|start| *start >= HEADER)?;
+    Some(Record { header, payload: &bytes[payload..] })
+}
