@@ -57,6 +57,9 @@ pub const OFFSETS: &[Offset] = &[
     o("O_FDT_MAX", "fdtable", "max_fds"),
     o("O_MM_ARG_START", "mm_struct", "arg_start"),
     o("O_MM_ARG_END", "mm_struct", "arg_end"),
+    o("O_VMA_FLAGS", "vm_area_struct", "vm_flags"),
+    o("O_VMA_FILE", "vm_area_struct", "vm_file"),
+    o("O_MSGHDR_NAME", "msghdr", "msg_name"),
     o("O_REGS_NR", "pt_regs", "orig_ax"),
     o("O_BPRM_FILE", "linux_binprm", "file"),
 ];

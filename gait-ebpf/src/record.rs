@@ -12,12 +12,15 @@ pub mod kind {
     pub const EXEC: u32 = 2;
     /// The last thread of a process ended. `detail` is the kernel's exit code: `code << 8 | signal`.
     pub const EXIT: u32 = 3;
-    /// An action on a path was decided. Payload: the path. `op` is an [`crate::op::Op`], `outcome` the decision.
+    /// An action on a path was decided. Payload: the path. `op` is an [`crate::op::Op`], `outcome` the decision,
+    /// `detail` 1 if it was let through, `extra` the mode of what is made.
     pub const PATH: u32 = 4;
     /// An action on an address was decided. Payload: [`super::Address`].
     pub const ADDRESS: u32 = 5;
     /// The self-test fired. `detail` is the token that it was armed with.
     pub const CANARY: u32 = 6;
+    /// A task of the tree did itself what only the supervisor does for it: refused. `op` is one of [`super::lock`].
+    pub const LOCK: u32 = 7;
 }
 
 /// What stands at the start of each record.
@@ -61,6 +64,79 @@ pub struct Address {
     pub socket: u32,
     /// `IPPROTO_TCP` and so on.
     pub protocol: u32,
+}
+
+/// What only the supervisor does on behalf of the tree: numbers of hooks that refuse the tree itself.
+pub mod lock {
+    /// `path_unlink`
+    pub const PATH_UNLINK: u32 = 0;
+    /// `path_rmdir`
+    pub const PATH_RMDIR: u32 = 1;
+    /// `path_mkdir`
+    pub const PATH_MKDIR: u32 = 2;
+    /// `path_symlink`
+    pub const PATH_SYMLINK: u32 = 3;
+    /// `path_link`
+    pub const PATH_LINK: u32 = 4;
+    /// `path_rename`
+    pub const PATH_RENAME: u32 = 5;
+    /// `path_chmod`
+    pub const PATH_CHMOD: u32 = 6;
+    /// `path_chown`
+    pub const PATH_CHOWN: u32 = 7;
+    /// `path_chroot`
+    pub const PATH_CHROOT: u32 = 8;
+    /// `socket_connect`
+    pub const SOCKET_CONNECT: u32 = 9;
+    /// `socket_bind`
+    pub const SOCKET_BIND: u32 = 10;
+    /// `socket_sendmsg`
+    pub const SOCKET_SENDMSG: u32 = 11;
+    /// `sb_mount`
+    pub const SB_MOUNT: u32 = 12;
+    /// `sb_umount`
+    pub const SB_UMOUNT: u32 = 13;
+    /// `sb_pivotroot`
+    pub const SB_PIVOTROOT: u32 = 14;
+    /// `move_mount`
+    pub const MOVE_MOUNT: u32 = 15;
+    /// `bpf`
+    pub const BPF: u32 = 16;
+    /// `userns_create`
+    pub const USERNS_CREATE: u32 = 17;
+    /// `inode_setxattr`
+    pub const INODE_SETXATTR: u32 = 18;
+    /// `inode_removexattr`
+    pub const INODE_REMOVEXATTR: u32 = 19;
+    /// `path_mknod`
+    pub const PATH_MKNOD: u32 = 20;
+    /// `ptrace_access_check`
+    pub const PTRACE_ACCESS_CHECK: u32 = 21;
+    /// Names by number, the kernel's own for the hooks.
+    pub const NAMES: [&str; 22] = [
+        "path_unlink",
+        "path_rmdir",
+        "path_mkdir",
+        "path_symlink",
+        "path_link",
+        "path_rename",
+        "path_chmod",
+        "path_chown",
+        "path_chroot",
+        "socket_connect",
+        "socket_bind",
+        "socket_sendmsg",
+        "sb_mount",
+        "sb_umount",
+        "sb_pivotroot",
+        "move_mount",
+        "bpf",
+        "userns_create",
+        "inode_setxattr",
+        "inode_removexattr",
+        "path_mknod",
+        "ptrace_access_check",
+    ];
 }
 
 /// Counters of the programs, by index of the map `COUNTERS`.

@@ -90,6 +90,25 @@ pub enum Effect {
 /// The outcome of what no table decides: a denial with a number that no table has.
 pub const UNDECIDED: u32 = !3;
 
+/// Kinds of the floor, which is asked before the policy: by what an operation does.
+pub mod floor {
+    /// Looking at something.
+    pub const LOOK: u32 = 40;
+    /// Changing something.
+    pub const CHANGE: u32 = 41;
+}
+
+/// The outcome of a floor denial that the path alone explains.
+pub const FLOOR_PATH: u32 = 0xffff_ff00;
+/// Of one aimed at a process that is not of the tree.
+pub const FLOOR_OUTSIDER: u32 = 0xffff_ff04;
+/// Of one that would gain privilege.
+pub const FLOOR_PRIVILEGE: u32 = 0xffff_ff08;
+/// Of an object whose path could not be had.
+pub const FLOOR_UNRESOLVED: u32 = 0xffff_ff0c;
+/// Of something made while a folder is moved: nothing may appear in it unseen.
+pub const ENGINE_MOVING: u32 = 0xffff_ff10;
+
 /// An outcome from its number and effect.
 pub const fn outcome(number: u32, effect: Effect) -> u32 {
     number << 2 | effect as u32
@@ -113,6 +132,9 @@ mod tests {
     fn what_no_table_decides_is_denied() {
         assert!(!allows(UNDECIDED));
         assert!(!allows(0));
+        for denial in [FLOOR_PATH, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED, ENGINE_MOVING] {
+            assert!(!allows(denial));
+        }
         assert!(allows(outcome(7, Effect::Allow)));
         assert_eq!(number(outcome(7, Effect::Ask)), 7);
     }

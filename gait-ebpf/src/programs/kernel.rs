@@ -48,6 +48,9 @@ constants! {
     O_FDT_MAX: u32 = 0;
     O_MM_ARG_START: u32 = 0;
     O_MM_ARG_END: u32 = 0;
+    O_VMA_FLAGS: u32 = 0;
+    O_VMA_FILE: u32 = 0;
+    O_MSGHDR_NAME: u32 = 0;
     O_REGS_NR: u32 = 0;
     O_BPRM_FILE: u32 = 0;
     /// 1: what the policy denies is let through and recorded; the floor still holds.

@@ -9,6 +9,7 @@
 
 mod automaton;
 mod kernel;
+mod lsm;
 mod path;
 mod process;
 mod ring;

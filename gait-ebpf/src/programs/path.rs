@@ -11,7 +11,7 @@ use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel::{
     O_DENTRY_NAME, O_DENTRY_PARENT, O_MOUNT_MNT, O_MOUNT_PARENT, O_MOUNT_POINT, O_PATH_DENTRY, O_PATH_MNT,
-    O_VFSMOUNT_ROOT, constant, word,
+    O_VFSMOUNT_ROOT, constant, current, process_number, word,
 };
 use crate::scope::Scratch;
 
@@ -34,6 +34,13 @@ struct Walk {
     root: u64,
     at: u32,
     done: u32,
+    /// 1: all of it is on a procfs, whose numbers are replaced by words.
+    is_proc: u32,
+    /// The process whose folder of a procfs it is in.
+    owner: u32,
+    /// The process that asks.
+    asker: u32,
+    reserved: u32,
 }
 
 const WHOLE: u32 = 1;
@@ -52,6 +59,7 @@ extern "C" fn component(_: u32, walk: *mut Walk) -> i64 {
             walk.done = if parent == 0 { BROKEN } else { WHOLE };
             return 1;
         }
+        walk.is_proc = 0;
         walk.dentry = word(walk.mount + offset(&O_MOUNT_POINT));
         walk.mount = parent;
         walk.root = word(parent + offset(&O_MOUNT_MNT) + offset(&O_VFSMOUNT_ROOT));
@@ -76,6 +84,11 @@ extern "C" fn component(_: u32, walk: *mut Walk) -> i64 {
         walk.done = BROKEN;
         return 1;
     }
+    if walk.is_proc == 1
+        && let Some((word, letters)) = stable(walk, parent, name[1], length)
+    {
+        return put_word(walk, parent, word, letters);
+    }
     let start = (end - length) as usize & (PATH_BYTES - 1);
     // SAFETY: `slack` after the path takes what a start near its end and a length of 255 could exceed.
     if unsafe { h::bpf_probe_read_kernel(walk.path.add(start).cast(), length & 255, name[1] as *const c_void) } != 0 {
@@ -90,14 +103,105 @@ extern "C" fn component(_: u32, walk: *mut Walk) -> i64 {
     0
 }
 
-/// Builds the path of (`dentry`, `mount`) in `scratch`, ending at byte `end`; gives where it starts.
-///
-/// Both are addresses: nothing about their types is assumed.
+/// Four letters as a number, the first in the lowest byte.
+const fn letters(word: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*word)
+}
+
+/// The word that stands for a component of a procfs that differs between runs (as gait-guard's `stable_proc_path`):
+/// `self` or `pid` for a process, `tid` for a thread, `n` for a descriptor.
 #[inline(always)]
-pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64) -> (u32, Found) {
+fn stable(walk: &mut Walk, parent: u64, name: u64, length: u32) -> Option<(u32, u32)> {
+    let mut digits = [0u8; 8];
+    if length > 7 {
+        return None;
+    }
+    // A constant size: the bound that was just checked is one that the compiler takes for known and the verifier does not.
+    // SAFETY: eight bytes to the stack; what follows the name is not looked at.
+    if unsafe { h::bpf_probe_read_kernel(digits.as_mut_ptr().cast(), 8, name as *const c_void) } != 0 {
+        return None;
+    }
+    let mut number = 0u32;
+    for index in 0..7 {
+        if index >= length {
+            break;
+        }
+        let digit = digits[index as usize];
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + u32::from(digit - b'0');
+    }
+    if parent == walk.root {
+        walk.owner = number;
+        return Some(if number == walk.asker { (letters(b"self"), 4) } else { (letters(b"pid\0"), 3) });
+    }
+    let above = word(parent + u64::from(constant(&O_DENTRY_NAME)) + 8);
+    let mut beginning = [0u8; 8];
+    // SAFETY: eight bytes to the stack.
+    unsafe { h::bpf_probe_read_kernel_str(beginning.as_mut_ptr().cast(), 8, above as *const c_void) };
+    match &beginning {
+        b"task\0\0\0\0" => Some((letters(b"tid\0"), 3)),
+        b"fd\0\0\0\0\0\0" | b"fdinfo\0\0" => Some((letters(b"n\0\0\0"), 1)),
+        _ => None,
+    }
+}
+
+/// Puts a word of up to four letters before what is there.
+#[inline(always)]
+fn put_word(walk: &mut Walk, parent: u64, word: u32, letters: u32) -> i64 {
+    let end = walk.at;
+    if end < letters + 1 || end > BYTES {
+        walk.done = BROKEN;
+        return 1;
+    }
+    let start = end - letters - 1;
+    let put = |at: u32, byte: u8| {
+        // SAFETY: masked; `slack` follows.
+        unsafe { ptr::write_volatile(walk.path.add(at as usize & (PATH_BYTES - 1)), byte) };
+    };
+    put(start, b'/');
+    for index in 0..4 {
+        if index >= letters {
+            break;
+        }
+        put(start + 1 + index, (word >> (8 * index)) as u8);
+    }
+    walk.at = start;
+    walk.dentry = parent;
+    0
+}
+
+/// A path that was looked for.
+#[derive(Clone, Copy)]
+pub struct Resolved {
+    /// Where in the scratch memory it starts; it ends with it.
+    pub start: u32,
+    /// What became of it.
+    pub found: Found,
+    /// On a procfs: the process whose folder it is in, 0 for none.
+    pub owner: u32,
+}
+
+/// Builds the path of (`dentry`, `vfsmount`) in `scratch`, before the `tail` bytes that are at its end already.
+///
+/// Both are addresses: nothing about their types is assumed. `is_proc`: they are of a procfs.
+#[inline(always)]
+pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_proc: bool) -> Resolved {
     let root = word(vfsmount.wrapping_add(u64::from(constant(&O_VFSMOUNT_ROOT))));
     let mount = vfsmount.wrapping_sub(u64::from(constant(&O_MOUNT_MNT)));
-    let mut walk = Walk { path: scratch.path.as_mut_ptr(), dentry, mount, root, at: BYTES, done: 0 };
+    let mut walk = Walk {
+        path: scratch.path.as_mut_ptr(),
+        dentry,
+        mount,
+        root,
+        at: BYTES - tail,
+        done: 0,
+        is_proc: u32::from(is_proc),
+        owner: 0,
+        asker: if is_proc { process_number(current()) } else { 0 },
+        reserved: 0,
+    };
     // As many turns as a path can have components and mounts.
     // SAFETY: the callback takes what it is given.
     unsafe { h::bpf_loop(BYTES, component as *mut c_void, (&raw mut walk).cast(), 0) };
@@ -112,13 +216,13 @@ pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64) -> (u32, Found
         DETACHED => Found::Detached,
         _ => Found::Unknown,
     };
-    (at & (BYTES - 1), found)
+    Resolved { start: at & (BYTES - 1), found, owner: walk.owner }
 }
 
 /// [`resolve`] for the `struct path` at an address.
 #[inline(always)]
-pub fn of_path(scratch: &mut Scratch, path: u64) -> (u32, Found) {
+pub fn of_path(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
     let dentry = word(path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
     let mount = word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))));
-    resolve(scratch, dentry, mount)
+    resolve(scratch, dentry, mount, 0, is_proc)
 }

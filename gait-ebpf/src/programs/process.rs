@@ -29,6 +29,7 @@ pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
         unsafe { h::bpf_send_signal(9) };
         return 0;
     }
+    scope::note(child, kernel::number(child));
     let mut header = ring::header(kind::FORK, kernel::number(child), 0);
     header.detail = u64::from(kernel::process_number(child));
     header.extra = kernel::process_start(child);
@@ -48,10 +49,13 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     if file.is_null() {
         return 0;
     }
-    let (start, found) = path::of_path(scratch, address_of(file, &O_FILE_PATH) as u64);
+    scratch.state = 0;
+    let task = kernel::current();
+    scope::note(task, kernel::number(task));
+    let resolved = path::of_path(scratch, address_of(file, &O_FILE_PATH) as u64, false);
     let mut header = ring::header(kind::EXEC, 0, 0);
-    header.extra = found as u64;
-    if !ring::put_path(scratch, header, start) {
+    header.extra = resolved.found as u64;
+    if !ring::put_path(scratch, header, resolved.start) {
         ring::count(counter::LOST);
     }
     0
@@ -60,10 +64,9 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
 /// A task ended: the last of a process says how.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn on_exit(_ctx: BtfTracePointContext) -> i32 {
-    if scope::mine().is_none() {
-        return 0;
-    }
+    let Some(scratch) = scope::mine() else { return 0 };
     let task = kernel::current();
+    scope::forget(scratch);
     // SAFETY: the current task, whose type the verifier knows.
     let signal: *const c_void = unsafe { member(task, &O_TASK_SIGNAL) };
     if signal.is_null() {

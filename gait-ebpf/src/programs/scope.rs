@@ -20,8 +20,11 @@ use crate::kernel;
 pub struct Scratch {
     /// 1: of the tree.
     pub member: u32,
-    /// Of the program that runs: see there.
+    /// 1: between the point of no return of an exec and its end, when the kernel itself maps the program.
     pub state: u32,
+    /// The number under which the task is noted in [`NUMBERS`], 0 for none.
+    pub number: u32,
+    reserved: u32,
     /// Before the path.
     pub room: [u8; 64],
     /// The path.
@@ -69,19 +72,54 @@ static TASKS: TaskStorage<Scratch> = TaskStorage::new();
 #[btf_map]
 static SEED: HashMap<u32, u32, 4> = HashMap::new();
 
+/// Numbers of the tree's tasks, for what names a task by number. A task that found no room in it is taken for an outsider.
+#[btf_map]
+static NUMBERS: HashMap<u32, u32, 65536> = HashMap::new();
+
+/// Whether a number is that of a task of the tree.
+#[inline(always)]
+pub fn has_number(number: u32) -> bool {
+    // SAFETY: the value is only looked at for being there.
+    unsafe { NUMBERS.get(&number) }.is_some()
+}
+
+/// Notes the number of a task of the tree, which may have had another one: an exec by a thread takes over that of its
+/// process.
+#[inline(always)]
+pub fn note(task: *mut c_void, number: u32) {
+    if let Some(scratch) = TASKS.get(task, false) {
+        if scratch.number == number {
+            return;
+        }
+        if scratch.number != 0 {
+            let _ = NUMBERS.remove(&scratch.number);
+        }
+        if NUMBERS.insert(&number, &1, 0).is_ok() {
+            scratch.number = number;
+        }
+    }
+}
+
+/// Forgets the number of the current task.
+#[inline(always)]
+pub fn forget(scratch: &mut Scratch) {
+    if scratch.number != 0 {
+        let _ = NUMBERS.remove(&scratch.number);
+        scratch.number = 0;
+    }
+}
+
+/// Whether a task is of the tree.
+#[inline(always)]
+pub fn holds(task: *mut c_void) -> bool {
+    matches!(TASKS.get(task, false), Some(scratch) if scratch.member != 0)
+}
+
 /// The memory of the current task, if it is of the tree.
 #[inline(always)]
 pub fn mine() -> Option<&'static mut Scratch> {
     let scratch = TASKS.get(kernel::current(), false)?;
     if scratch.member == 0 { None } else { Some(scratch) }
-}
-
-/// The current task's memory, made a member: for the launcher's own child and for tests.
-#[inline(always)]
-pub fn join() -> Option<&'static mut Scratch> {
-    let scratch = TASKS.get(kernel::current(), true)?;
-    scratch.member = 1;
-    Some(scratch)
 }
 
 /// Whether a task that `parent` makes belongs to the tree.

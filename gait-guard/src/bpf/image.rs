@@ -4,7 +4,8 @@ use gait_core::policy::Verdict;
 use gait_core::policy::compile::{Ask, CompiledPolicy, Kind};
 use gait_ebpf::op::Op;
 use gait_ebpf::tables::{
-    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, Tables, UNDECIDED, outcome, shape,
+    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, Tables, UNDECIDED, floor, outcome,
+    shape,
 };
 
 use super::BpfError;
@@ -25,17 +26,41 @@ impl Image {
     /// # Errors
     /// [`BpfError::TooLarge`]
     pub fn of(policy: &CompiledPolicy) -> Result<Self, BpfError> {
-        let mut image = Self { kinds: Vec::new(), automata: Vec::new(), joins: Vec::new(), cells: Vec::new() };
+        let mut image = Self {
+            kinds: vec![KindEntry::default(); KINDS],
+            automata: Vec::new(),
+            joins: Vec::new(),
+            cells: Vec::new(),
+        };
+        image.add(policy, Op::ALL.into_iter().map(|op| (op as usize, kernel_kind(op))));
+        // Nothing is guarded unless `with_floor` says so.
+        for slot in [floor::LOOK, floor::CHANGE] {
+            image.kinds[slot as usize] =
+                KindEntry { shape: shape::CONSTANT, first: outcome(0, Effect::Allow), ..KindEntry::default() };
+        }
+        image.fitting()
+    }
+
+    /// The image with a floor that is asked first: `look` and `change` are kinds of `policy`, by slot.
+    ///
+    /// # Errors
+    /// [`BpfError::TooLarge`]
+    pub fn with_floor(mut self, policy: &CompiledPolicy, look: Kind, change: Kind) -> Result<Self, BpfError> {
+        self.add(policy, [(floor::LOOK as usize, look), (floor::CHANGE as usize, change)].into_iter());
+        self.fitting()
+    }
+
+    fn add(&mut self, policy: &CompiledPolicy, kinds: impl Iterator<Item = (usize, Kind)>) {
+        let first = self.automata.len() as u32;
         for automata in policy.automata() {
             // Rows are named by their first cell: all move by as much as there is before them.
-            let base = image.cells.len() as u32;
+            let base = self.cells.len() as u32;
             let end = automata.width - 1;
-            let rows = automata.cells.chunks(automata.width as usize);
-            image.cells.extend(rows.flat_map(|row| {
+            for row in automata.cells.chunks(automata.width as usize) {
                 let (last, next) = row.split_last().unwrap_or((&0, &[]));
-                next.iter().map(move |cell| cell + base).chain([*last]).collect::<Vec<u32>>()
-            }));
-            image.automata.push(Automaton {
+                self.cells.extend(next.iter().map(|cell| cell + base).chain([*last]));
+            }
+            self.automata.push(Automaton {
                 starts: automata.starts.map(|start| start + base),
                 end,
                 reserved: 0,
@@ -47,14 +72,24 @@ impl Image {
         let encode = |number: &u32| effects.get(*number as usize).copied().unwrap_or(UNDECIDED);
         let mut bases = Vec::new();
         for join in policy.joins() {
-            bases.push(image.joins.len() as u32);
-            image.joins.extend(join.iter().map(encode));
+            bases.push(self.joins.len() as u32);
+            self.joins.extend(join.iter().map(encode));
         }
-        image.kinds = Op::ALL.iter().map(|op| entry(policy, &kernel_kind(*op), &bases, encode)).collect();
-        fits("automata", image.automata.len(), AUTOMATA)?;
-        fits("entries of joins", image.joins.len(), JOINS)?;
-        fits("cells", image.cells.len(), CELLS)?;
-        Ok(image)
+        for (slot, kind) in kinds {
+            let mut entry = entry(policy, &kind, &bases, encode);
+            if entry.automaton != NO_AUTOMATON {
+                entry.automaton += first;
+            }
+            entry.domain += first;
+            self.kinds[slot] = entry;
+        }
+    }
+
+    fn fitting(self) -> Result<Self, BpfError> {
+        fits("automata", self.automata.len(), AUTOMATA)?;
+        fits("entries of joins", self.joins.len(), JOINS)?;
+        fits("cells", self.cells.len(), CELLS)?;
+        Ok(self)
     }
 
     /// Writes the image over the words of a [`Tables`].

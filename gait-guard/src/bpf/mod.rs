@@ -5,11 +5,13 @@
 //! btf      where the members of this kernel's structures are
 //! object   the committed object, loaded with those offsets
 //! image    the compiled policy as the kernel walks it
+//! lsm      programs at hooks of the security module
 //! reader   records out of the ring
 //! ```
 
 pub mod btf;
 pub mod image;
+pub mod lsm;
 pub mod object;
 pub mod reader;
 

@@ -27,8 +27,8 @@ pub struct Options {
 
 /// The programs and maps of one run. Dropped, they leave the kernel.
 pub struct Object {
-    ebpf: Ebpf,
-    btf: Btf,
+    pub(super) ebpf: Ebpf,
+    pub(super) btf: Btf,
 }
 
 impl Object {
@@ -155,14 +155,14 @@ impl Object {
 }
 
 /// Where a program failed.
-fn failure(program: &str) -> impl Fn(&'static str) -> Box<dyn Fn(ProgramError) -> BpfError + '_> + Copy {
+pub(super) fn failure(program: &str) -> impl Fn(&'static str) -> Box<dyn Fn(ProgramError) -> BpfError + '_> + Copy {
     move |stage| {
         let program = program.to_owned();
         Box::new(move |cause| BpfError::Program { program: program.clone(), stage, cause: Box::new(cause) })
     }
 }
 
-fn no_program(program: &str) -> BpfError {
+pub(super) fn no_program(program: &str) -> BpfError {
     BpfError::Program {
         program: program.to_owned(),
         stage: "load",
@@ -170,10 +170,10 @@ fn no_program(program: &str) -> BpfError {
     }
 }
 
-fn no_map(map: &'static str) -> BpfError {
+pub(super) fn no_map(map: &'static str) -> BpfError {
     BpfError::Map { map, cause: "it is not in the object".into() }
 }
 
-fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> BpfError {
+pub(super) fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> BpfError {
     move |cause| BpfError::Map { map, cause: Box::new(cause) }
 }

@@ -12,20 +12,27 @@ use rustix::io::Errno;
 pub use command::{Command, CommandError};
 pub use run::{End, RunError, Status, Terms, run};
 
-use crate::layer::seccomp::program;
+use crate::layer::seccomp::{Opens, program};
 use crate::sys::child::{self, Failed, Held, Recipe, Step};
 use crate::sys::process::SignalSet;
 
 /// What the child is put behind, besides what every child is: a session of its own, no capabilities,
 /// `no_new_privs`, the seccomp filter, no inherited descriptors.
-#[derive(Default)]
 pub struct Confinement<'a> {
+    /// Who decides opens.
+    pub opens: Opens,
     /// A Landlock ruleset.
     pub landlock: Option<BorrowedFd<'a>>,
     /// What the command starts with blocked, if not what the calling thread has.
     pub blocked: Option<SignalSet>,
     /// Other standard descriptors than the caller's.
     pub stdio: [Option<BorrowedFd<'a>>; 3],
+}
+
+impl Default for Confinement<'_> {
+    fn default() -> Self {
+        Self { opens: Opens::Held, landlock: None, blocked: None, stdio: [None; 3] }
+    }
 }
 
 /// Takes a child up to the point where it would execute `command`, all layers in force.
@@ -35,7 +42,7 @@ pub struct Confinement<'a> {
 /// # Errors
 /// The step at which it failed; then nothing is left running.
 pub fn hold(command: &Command, confinement: &Confinement<'_>) -> Result<Held, Failed> {
-    let filter = program::filter();
+    let filter = program::filter(confinement.opens);
     let recipe = Recipe::new(command.programs(), command.argv(), command.environment(), &filter, confinement.landlock);
     let recipe = recipe.map_err(|errno: Errno| Failed { step: Step::Seccomp, errno })?;
     child::start(&recipe.stdio(confinement.stdio).blocked(confinement.blocked))

@@ -13,6 +13,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use super::minder::{Cause, Minder};
 use super::watchdog::Wards;
 use super::{Command, Confinement, hold};
+use crate::layer::seccomp::Opens;
 use crate::notify::{Context, NotifyError, Supervisor};
 use crate::session::Judge;
 use crate::sys::child::{Execution, Failed};
@@ -29,6 +30,11 @@ pub struct Terms<'a> {
     pub noexec_root: Option<OwnedFd>,
     /// Readable once the judge can't go on: the agent is ended then.
     pub stop: BorrowedFd<'a>,
+    /// Who decides opens.
+    pub opens: Opens,
+    /// Called right before (true) and right after (false) the fork of the agent, by the thread that forks: what is forked
+    /// between is of the tree. An error ends the start.
+    pub scope: &'a (dyn Fn(bool) -> io::Result<()> + Sync),
     /// Told the agent's process before it runs.
     pub spawned: &'a (dyn Fn(i32) + Sync),
     /// How long the agent may run.
@@ -78,12 +84,12 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
     let family = wards.agents();
     let (held_sender, held) = mpsc::channel();
     let (go, gone) = mpsc::channel::<Pid>();
-    let confinement = Confinement { landlock: terms.landlock, blocked: Some(wards.blocked), ..Confinement::default() };
+    let confinement = Confinement { opens: terms.opens, landlock: terms.landlock, blocked: Some(wards.blocked), ..Confinement::default() };
     thread::scope(|scope| {
-        let (judge, noexec_root, tree) = (terms.judge, terms.noexec_root, wards.tree.clone());
+        let (judge, noexec_root, tree, scoped) = (terms.judge, terms.noexec_root, wards.tree.clone(), terms.scope);
         // The agent dies with this thread, which acts with no more rights than the agent's.
         let acting = thread::Builder::new().name("gait-notify".into()).spawn_scoped(scope, move || {
-            act(command, &confinement, &held_sender, &gone, |listener| Context::new(judge, listener, tree, noexec_root))
+            act(command, &confinement, scoped, &held_sender, &gone, |listener| Context::new(judge, listener, tree, noexec_root))
         });
         let acting = acting.map_err(RunError::Start)?;
         let minded = match held.recv() {
@@ -123,11 +129,15 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
 fn act(
     command: &Command,
     confinement: &Confinement<'_>,
+    scoped: &(dyn Fn(bool) -> io::Result<()> + Sync),
     held_sender: &mpsc::Sender<Pid>,
     gone: &mpsc::Receiver<Pid>,
     context: impl FnOnce(Listener) -> Result<Context, Errno>,
 ) -> Result<Execution, RunError> {
-    let held = hold(command, confinement).map_err(RunError::Confine)?;
+    scoped(true).map_err(RunError::Start)?;
+    let held = hold(command, confinement);
+    scoped(false).map_err(RunError::Start)?;
+    let held = held.map_err(RunError::Confine)?;
     let _ = held_sender.send(held.pid);
     if gone.recv().is_err() {
         return Err(RunError::Start(io::ErrorKind::Interrupted.into()));

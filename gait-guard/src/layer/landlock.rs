@@ -17,6 +17,7 @@ use landlock::{
 };
 use rustix::fd::OwnedFd;
 
+use crate::layer::seccomp::Opens;
 use crate::sys;
 
 /// Why there is no ruleset.
@@ -52,13 +53,14 @@ pub struct Domain {
     pub plan: LandlockPlan,
 }
 
-/// Makes the domain in which programs below `prefixes` can be executed, and nothing else is allowed.
+/// Makes the domain in which programs below `prefixes` can be executed, and nothing else is allowed: or, where the agent
+/// opens files itself ([`Opens::Decided`]), everything else that is done to files.
 ///
 /// A prefix that does not exist yet stands for the nearest folder above it that does: what is created later is judged by the policy.
 ///
 /// # Errors
 /// Those of [`LandlockError`].
-pub fn domain(prefixes: &[&[u8]]) -> Result<Domain, LandlockError> {
+pub fn domain(prefixes: &[&[u8]], opens: Opens) -> Result<Domain, LandlockError> {
     let version = sys::landlock::abi().map_err(LandlockError::Absent)?;
     // What this kernel has, all of it enforced: nothing is left to best effort.
     let abi = ABI::from(version as i32);
@@ -80,6 +82,13 @@ pub fn domain(prefixes: &[&[u8]]) -> Result<Domain, LandlockError> {
         }
         created = created.add_rule(PathBeneath::new(opened, rights))?;
         rules.push((gait_core::name::name(path.as_os_str().as_bytes()), names(rights)));
+    }
+    if opens == Opens::Decided {
+        let root = Path::new("/");
+        let opened = PathFd::new(root).map_err(|source| LandlockError::Path { path: root.into(), source })?;
+        let rights = fs & !AccessFs::Execute;
+        created = created.add_rule(PathBeneath::new(opened, rights))?;
+        rules.push(("/".to_owned(), names(rights)));
     }
     let plan = LandlockPlan {
         abi: version,

@@ -9,6 +9,16 @@ pub mod program;
 pub mod registers;
 pub mod table;
 
+/// Who decides opens and executable mappings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opens {
+    /// They are held for the supervisor.
+    Held,
+    /// Programs of the kernel, on the object that the call comes to (engine `lsm`): they run. Held are those for `O_PATH`,
+    /// which no hook sees, and `openat2`, whose flags are in memory.
+    Decided,
+}
+
 /// What becomes of a syscall. All classes but the last three are held for the supervisor, some only when
 /// the registers say so ([`registers::rules`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,6 +7,7 @@
 use libc::sock_filter as Instruction;
 use rustix::io::Errno;
 
+use super::Opens;
 use super::registers::{Half, Rules, Test, Verdict, rules};
 use super::table::{LAST_KNOWN, TABLE};
 
@@ -27,7 +28,7 @@ const ARCH: u32 = 4;
 const ARGS: u32 = 16;
 
 /// The whole filter.
-pub fn filter() -> Vec<Instruction> {
+pub fn filter(opens: Opens) -> Vec<Instruction> {
     let mut program = vec![
         step(LOAD, ARCH),
         jump(JUMP_EQUAL, AUDIT_ARCH_X86_64, 1, 0),
@@ -36,7 +37,7 @@ pub fn filter() -> Vec<Instruction> {
         jump(JUMP_AT_LEAST, X32_BIT, 0, 1),
         answer(Verdict::Kill),
     ];
-    program.extend(search(&leaves()));
+    program.extend(search(&leaves(opens)));
     program
 }
 
@@ -53,9 +54,9 @@ pub fn bytes(program: &[Instruction]) -> Vec<u8> {
 }
 
 /// The syscall numbers that are held, at least for some arguments.
-pub fn notified() -> Vec<u16> {
+pub fn notified(opens: Opens) -> Vec<u16> {
     let held = |r: &Rules| r.otherwise == Verdict::Notify || r.rules.iter().any(|rule| rule.then == Verdict::Notify);
-    TABLE.iter().filter(|call| held(&rules(call))).map(|call| call.nr).collect()
+    TABLE.iter().filter(|call| held(&rules(call, opens))).map(|call| call.nr).collect()
 }
 
 /// A range of numbers from `first` up to the next leaf.
@@ -64,11 +65,11 @@ struct Leaf {
     code: Vec<Instruction>,
 }
 
-fn leaves() -> Vec<Leaf> {
+fn leaves(opens: Opens) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::new();
     let mut simple: Option<Verdict> = None;
     for nr in 0..=u32::from(LAST_KNOWN) + 1 {
-        let rules = super::table::syscall(nr.into()).map(rules);
+        let rules = super::table::syscall(nr.into()).map(|call| rules(call, opens));
         let rules = rules.unwrap_or(Rules { rules: Vec::new(), otherwise: Verdict::Absent });
         let same = rules.rules.is_empty() && simple == Some(rules.otherwise);
         if !same {

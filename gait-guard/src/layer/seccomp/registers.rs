@@ -3,7 +3,7 @@
 //! Arguments of type `int` are compared by their low half only, since the kernel ignores the upper one
 //! (`socket(0x1_0000_0002, ..)` is AF_INET). Pointers are only compared with NULL, both halves.
 
-use super::Class;
+use super::{Class, Opens};
 use super::table::Syscall;
 
 /// What the filter answers.
@@ -94,8 +94,10 @@ fn each(arg: u8, values: &[u32]) -> Vec<Vec<Test>> {
 }
 
 /// The verdicts for `call`.
-pub fn rules(call: &Syscall) -> Rules {
+pub fn rules(call: &Syscall, opens: Opens) -> Rules {
     match call.class {
+        Class::Open if opens == Opens::Decided => handles(call),
+        Class::Map if opens == Opens::Decided => Rules::always(Verdict::Allow),
         Class::Meta | Class::Allow => Rules::always(Verdict::Allow),
         Class::Absent => Rules::always(Verdict::Absent),
         Class::Open | Class::Mutate | Class::FdMutate | Class::Exec | Class::Watch | Class::Deny => {
@@ -105,6 +107,17 @@ pub fn rules(call: &Syscall) -> Rules {
         Class::Net => network(call),
         Class::Pid => named_process(call),
         Class::Static => by_registers(call),
+    }
+}
+
+/// Opens that no hook of the kernel sees are held: those for handles.
+fn handles(call: &Syscall) -> Rules {
+    let handle = libc::O_PATH as u32;
+    match call.name {
+        "open" => Rules::notify_if([vec![masked(1, handle, handle)]]),
+        "openat" => Rules::notify_if([vec![masked(2, handle, handle)]]),
+        "creat" => Rules::always(Verdict::Allow),
+        _ => Rules::always(Verdict::Notify),
     }
 }
 

@@ -43,7 +43,7 @@ fn run(program: &[Instruction], data: &Data) -> u32 {
 
 fn action(name: &str, args: [u64; 6]) -> u32 {
     let nr = TABLE.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name}")).nr;
-    run(&filter(), &Data { nr: nr.into(), arch: AUDIT_ARCH_X86_64, args })
+    run(&filter(Opens::Held), &Data { nr: nr.into(), arch: AUDIT_ARCH_X86_64, args })
 }
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -52,7 +52,7 @@ const NOSYS: u32 = libc::SECCOMP_RET_ERRNO | 38;
 
 #[test]
 fn every_number_is_classified_and_gets_the_answer_of_its_class() {
-    let program = filter();
+    let program = filter(Opens::Held);
     for nr in 0..=u32::from(LAST_KNOWN) {
         let got = run(&program, &Data { nr, arch: AUDIT_ARCH_X86_64, args: [0; 6] });
         let expected = match syscall(nr.into()).map(|s: &Syscall| s.class) {
@@ -88,7 +88,7 @@ fn the_table_is_in_order() {
 #[test]
 fn numbers_above_the_last_known_do_not_exist() {
     for nr in [470, 471, 1000, 0x3fff_ffff] {
-        assert_eq!(run(&filter(), &Data { nr, arch: AUDIT_ARCH_X86_64, args: [0; 6] }), NOSYS);
+        assert_eq!(run(&filter(Opens::Held), &Data { nr, arch: AUDIT_ARCH_X86_64, args: [0; 6] }), NOSYS);
     }
 }
 
@@ -96,7 +96,7 @@ fn numbers_above_the_last_known_do_not_exist() {
 fn foreign_abis_are_killed() {
     let kill = libc::SECCOMP_RET_KILL_PROCESS;
     for (nr, arch) in [(1, 0x4000_0003), (0x4000_0001, AUDIT_ARCH_X86_64), (u32::MAX, AUDIT_ARCH_X86_64)] {
-        assert_eq!(run(&filter(), &Data { nr, arch, args: [0; 6] }), kill, "{nr:#x}");
+        assert_eq!(run(&filter(Opens::Held), &Data { nr, arch, args: [0; 6] }), kill, "{nr:#x}");
     }
 }
 
@@ -159,4 +159,23 @@ fn a_process_may_name_itself() {
     assert_eq!(action("prctl", [4, 1, 0, 0, 0, 0]), ALLOW);
     assert_eq!(action("prctl", [15, 0, 0, 0, 0, 0]), ALLOW);
     assert_eq!(action("personality", [0x040_0000, 0, 0, 0, 0, 0]), NOTIFY);
+}
+
+#[test]
+fn where_the_kernel_decides_opens_only_handles_are_held() {
+    let filter = filter(Opens::Decided);
+    let action = |name: &str, args: [u64; 6]| {
+        let nr = TABLE.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name}")).nr;
+        run(&filter, &Data { nr: nr.into(), arch: AUDIT_ARCH_X86_64, args })
+    };
+    let handle = libc::O_PATH as u64;
+    assert_eq!(action("openat", [0, 0, 0, 0, 0, 0]), ALLOW);
+    assert_eq!(action("openat", [0, 0, handle, 0, 0, 0]), NOTIFY);
+    assert_eq!(action("open", [0, handle | 0x8_0000, 0, 0, 0, 0]), NOTIFY);
+    assert_eq!(action("openat2", [0; 6]), NOTIFY);
+    assert_eq!(action("creat", [0; 6]), ALLOW);
+    assert_eq!(action("mmap", [0, 0, 4, 2, 3, 0]), ALLOW);
+    for still_held in ["unlink", "rename", "connect", "execve", "io_uring_setup", "inotify_add_watch"] {
+        assert_eq!(action(still_held, [0; 6]), NOTIFY, "{still_held}");
+    }
 }

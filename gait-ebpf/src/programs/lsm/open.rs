@@ -1,0 +1,162 @@
+//! Opens: decided where the kernel has the file and has not given it yet; what is created, before it is made.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+use gait_ebpf::op::Op;
+use gait_ebpf::record::{counter, kind, lock};
+use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED, PATH_BYTES};
+
+use super::{EACCES, judge, refuse};
+use crate::kernel::{
+    O_DENTRY_PARENT, O_FILE_FLAGS, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_INODE_MODE, O_INODE_SB,
+    O_PATH_DENTRY, O_PATH_MNT, O_SB_MAGIC, address_of, constant, member, word,
+};
+use crate::path::{Found, Resolved};
+use crate::scope::Scratch;
+use crate::{path, ring, scope};
+
+const ACCESS: u32 = 3;
+const WRITE_ONLY: u32 = 1;
+/// `__FMODE_EXEC`: the open of a program by `execve`, which is judged as such.
+const FOR_EXEC: u32 = 0x20;
+const TRUNCATE: u32 = 0o1000;
+/// `__O_TMPFILE`
+const TEMPORARY: u32 = 0o20_000_000;
+/// `FMODE_CREATED`: this open made the file, which was judged.
+const CREATED: u32 = 1 << 20;
+const DIRECTORY: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
+const TYPE: u32 = 0o170_000;
+const PROC_MAGIC: u64 = 0x9fa0;
+/// Under this name files without one are judged, in their folder.
+const UNNAMED: &[u8; 9] = b"/#tmpfile";
+
+/// Whether an inode is on a procfs.
+#[inline(always)]
+fn is_of_proc(inode: *const c_void) -> bool {
+    // SAFETY: an inode that the verifier knows.
+    let block: *const c_void = unsafe { member(inode, &O_INODE_SB) };
+    // SAFETY: its super block.
+    !block.is_null() && unsafe { member::<u64>(block, &O_SB_MAGIC) } == PROC_MAGIC
+}
+
+/// What stops an object before any policy is asked: `None` if nothing does.
+#[inline(always)]
+fn stopped(scratch: &mut Scratch, op: Op, resolved: Resolved, extra: u64) -> Option<i32> {
+    match resolved.found {
+        // Whoever holds it was given it by its own tree.
+        Found::Detached => Some(0),
+        Found::Unknown => {
+            ring::count(counter::UNRESOLVED);
+            Some(refuse(scratch, op, resolved.start, FLOOR_UNRESOLVED, extra))
+        }
+        Found::Whole if resolved.owner != 0 && !scope::has_number(resolved.owner) => {
+            Some(refuse(scratch, op, resolved.start, FLOOR_OUTSIDER, extra))
+        }
+        Found::Whole => None,
+    }
+}
+
+/// Every open of a file that is there by now.
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let Some(scratch) = scope::mine() else { return 0 };
+    let file: *const c_void = ctx.arg(0);
+    // SAFETY: the verifier knows the argument.
+    let flags: u32 = unsafe { member(file, &O_FILE_FLAGS) };
+    if flags & FOR_EXEC != 0 {
+        return 0;
+    }
+    // SAFETY: as above.
+    let mode: u32 = unsafe { member(file, &O_FILE_MODE) };
+    // SAFETY: as above.
+    let inode: *const c_void = unsafe { member(file, &O_FILE_INODE) };
+    // SAFETY: the inode of the file.
+    let kind: u16 = unsafe { member(inode, &O_INODE_MODE) };
+    let is_dir = u32::from(kind) & TYPE == DIRECTORY;
+    let of_path = address_of(file, &O_FILE_PATH) as u64;
+    let reads = flags & ACCESS != WRITE_ONLY;
+    if flags & TEMPORARY != 0 {
+        return temporary(scratch, of_path, reads);
+    }
+    let look = if is_dir { Op::List } else { Op::Read };
+    let change = if mode & CREATED != 0 {
+        None
+    } else if flags & TRUNCATE != 0 {
+        Some(Op::Truncate)
+    } else if flags & ACCESS != 0 {
+        Some(Op::Write)
+    } else {
+        None
+    };
+    let resolved = path::of_path(scratch, of_path, is_of_proc(inode));
+    if let Some(answer) = stopped(scratch, change.unwrap_or(look), resolved, 0) {
+        return answer;
+    }
+    if let Some(op) = change
+        && judge(scratch, op, resolved.start, 0) != 0
+    {
+        return EACCES;
+    }
+    if reads && judge(scratch, look, resolved.start, 0) != 0 {
+        return EACCES;
+    }
+    0
+}
+
+/// A file without a name is judged as a creation in its folder.
+#[inline(always)]
+fn temporary(scratch: &mut Scratch, of_path: u64, reads: bool) -> i32 {
+    let tail = UNNAMED.len();
+    for (index, byte) in UNNAMED.iter().enumerate() {
+        // SAFETY: the last bytes of the path.
+        unsafe { ptr::write_volatile(scratch.path.as_mut_ptr().add(PATH_BYTES - tail + index), *byte) };
+    }
+    let dentry = word(of_path + u64::from(constant(&O_PATH_DENTRY)));
+    let folder = word(dentry + u64::from(constant(&O_DENTRY_PARENT)));
+    let mount = word(of_path + u64::from(constant(&O_PATH_MNT)));
+    let resolved = path::resolve(scratch, folder, mount, tail as u32, false);
+    if let Some(answer) = stopped(scratch, Op::Create, resolved, 0) {
+        return answer;
+    }
+    if judge(scratch, Op::Create, resolved.start, 0) != 0 {
+        return EACCES;
+    }
+    if reads && judge(scratch, Op::Read, resolved.start, 0) != 0 {
+        return EACCES;
+    }
+    0
+}
+
+/// A file is about to be made by an open. Other nodes are made by the supervisor.
+#[lsm(hook = "path_mknod")]
+pub fn path_mknod(ctx: LsmContext) -> i32 {
+    let Some(scratch) = scope::mine() else { return 0 };
+    let mode: u32 = ctx.arg::<u64>(2) as u32 & 0xffff;
+    if mode & TYPE != 0 && mode & TYPE != REGULAR {
+        let header = ring::header(kind::LOCK, lock::PATH_MKNOD, 0);
+        if !ring::put(&header) {
+            ring::count(counter::NO_ROOM);
+        }
+        return super::EPERM;
+    }
+    let folder: *const c_void = ctx.arg(0);
+    let dentry: *const c_void = ctx.arg(1);
+    let mount = word(folder as u64 + u64::from(constant(&O_PATH_MNT)));
+    let resolved = path::resolve(scratch, dentry as u64, mount, 0, false);
+    let extra = u64::from(mode);
+    if let Some(answer) = stopped(scratch, Op::Create, resolved, extra) {
+        return if answer == 0 { EACCES } else { answer };
+    }
+    // Set-user-id, or set-group-id of a program: it would run with rights that its maker has not.
+    if mode & 0o4000 != 0 || mode & 0o2010 == 0o2010 {
+        return refuse(scratch, Op::Create, resolved.start, FLOOR_PRIVILEGE, extra);
+    }
+    if super::is_moving() {
+        return refuse(scratch, Op::Create, resolved.start, ENGINE_MOVING, extra);
+    }
+    judge(scratch, Op::Create, resolved.start, extra)
+}

@@ -1,0 +1,104 @@
+//! Programs at hooks of the security module: attached, kept alive by pins, switched.
+
+use std::path::Path;
+
+use aya::maps::{Array, MapData};
+use aya::programs::Lsm;
+use aya::programs::links::FdLink;
+
+use super::object::{failure, map_error, no_map, no_program};
+use super::{BpfError, Object};
+
+/// Each program of the engine and its hook, in the order in which they are attached: membership first.
+pub const HOOKS: &[(&str, &str)] = &[
+    ("task_alloc", "task_alloc"),
+    ("bprm_committing_creds", "bprm_committing_creds"),
+    ("path_mknod", "path_mknod"),
+    ("file_open", "file_open"),
+    ("mmap_file", "mmap_file"),
+    ("file_mprotect", "file_mprotect"),
+    ("path_unlink", "path_unlink"),
+    ("path_rmdir", "path_rmdir"),
+    ("path_mkdir", "path_mkdir"),
+    ("path_symlink", "path_symlink"),
+    ("path_link", "path_link"),
+    ("path_rename", "path_rename"),
+    ("path_chmod", "path_chmod"),
+    ("path_chown", "path_chown"),
+    ("path_chroot", "path_chroot"),
+    ("inode_setxattr", "inode_setxattr"),
+    ("inode_removexattr", "inode_removexattr"),
+    ("socket_connect", "socket_connect"),
+    ("socket_bind", "socket_bind"),
+    ("socket_sendmsg", "socket_sendmsg"),
+    ("sb_mount", "sb_mount"),
+    ("sb_umount", "sb_umount"),
+    ("sb_pivotroot", "sb_pivotroot"),
+    ("move_mount", "move_mount"),
+    ("bpf_call", "bpf"),
+    ("userns_create", "userns_create"),
+    ("ptrace_access_check", "ptrace_access_check"),
+];
+
+/// A program in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Where it is attached.
+    pub hook: String,
+    /// The kernel's tag of it, 16 hex digits.
+    pub tag: String,
+}
+
+impl Object {
+    /// Loads and attaches the program of a hook.
+    ///
+    /// # Errors
+    /// [`BpfError::Program`]
+    pub fn attach_lsm(&mut self, program: &str, hook: &str) -> Result<Attached, BpfError> {
+        let failed = failure(program);
+        let typed: &mut Lsm = match self.ebpf.program_mut(program) {
+            Some(found) => found.try_into().map_err(failed("load"))?,
+            None => return Err(no_program(program)),
+        };
+        typed.load(hook, &self.btf).map_err(failed("load"))?;
+        typed.attach().map_err(failed("attach"))?;
+        let tag = typed.info().map_err(failed("load"))?.tag();
+        Ok(Attached { name: program.to_owned(), hook: hook.to_owned(), tag: format!("{tag:016x}") })
+    }
+
+    /// Pins the links of all hooks in a folder of a bpffs, so that they outlive this process.
+    ///
+    /// # Errors
+    /// [`BpfError::Program`]
+    pub fn pin_lsm(&mut self, folder: &Path) -> Result<(), BpfError> {
+        for (program, _) in HOOKS {
+            let pinning = |cause: std::io::Error| BpfError::Program {
+                program: (*program).to_owned(),
+                stage: "pin",
+                cause: Box::new(aya::programs::ProgramError::IOError(cause)),
+            };
+            let failed = failure(program);
+            let typed: &mut Lsm = match self.ebpf.program_mut(program) {
+                Some(found) => found.try_into().map_err(failed("pin"))?,
+                None => return Err(no_program(program)),
+            };
+            for link in typed.links().map(|(id, _)| id).collect::<Vec<_>>() {
+                let link: FdLink = typed.take_link(link).map_err(failed("pin"))?.into();
+                link.pin(folder.join(program)).map_err(|cause| pinning(std::io::Error::other(cause)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a switch that programs look at.
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub fn switch(&mut self, index: u32, value: u32) -> Result<(), BpfError> {
+        let map = self.ebpf.map_mut("SWITCHES").ok_or_else(|| no_map("SWITCHES"))?;
+        let mut switches: Array<&mut MapData, u32> = map.try_into().map_err(map_error("SWITCHES"))?;
+        switches.set(index, value, 0).map_err(map_error("SWITCHES"))
+    }
+}
