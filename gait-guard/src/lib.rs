@@ -13,6 +13,7 @@ pub mod host;
 pub mod intent;
 pub mod launch;
 pub mod layer;
+pub mod lsm;
 pub mod notify;
 pub mod session;
 #[allow(unsafe_code, reason = "the one module that talks to the kernel without a safe wrapper")]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use aya::maps::{Array, MapData};
-use aya::programs::Lsm;
 use aya::programs::links::FdLink;
+use aya::programs::{Lsm, ProgramError};
 
 use super::object::{failure, map_error, no_map, no_program};
 use super::{BpfError, Object};
@@ -63,8 +63,9 @@ impl Object {
             None => return Err(no_program(program)),
         };
         typed.load(hook, &self.btf).map_err(failed("load"))?;
-        typed.attach().map_err(failed("attach"))?;
+        let link = typed.attach().map_err(failed("attach"))?;
         let tag = typed.info().map_err(failed("load"))?.tag();
+        self.links.push((program.to_owned(), link));
         Ok(Attached { name: program.to_owned(), hook: hook.to_owned(), tag: format!("{tag:016x}") })
     }
 
@@ -73,21 +74,15 @@ impl Object {
     /// # Errors
     /// [`BpfError::Program`]
     pub fn pin_lsm(&mut self, folder: &Path) -> Result<(), BpfError> {
-        for (program, _) in HOOKS {
-            let pinning = |cause: std::io::Error| BpfError::Program {
-                program: (*program).to_owned(),
-                stage: "pin",
-                cause: Box::new(aya::programs::ProgramError::IOError(cause)),
-            };
-            let failed = failure(program);
-            let typed: &mut Lsm = match self.ebpf.program_mut(program) {
+        for (program, link) in std::mem::take(&mut self.links) {
+            let failed = failure(&program);
+            let typed: &mut Lsm = match self.ebpf.program_mut(&program) {
                 Some(found) => found.try_into().map_err(failed("pin"))?,
-                None => return Err(no_program(program)),
+                None => return Err(no_program(&program)),
             };
-            for link in typed.links().map(|(id, _)| id).collect::<Vec<_>>() {
-                let link: FdLink = typed.take_link(link).map_err(failed("pin"))?.into();
-                link.pin(folder.join(program)).map_err(|cause| pinning(std::io::Error::other(cause)))?;
-            }
+            let link: FdLink = typed.take_link(link).map_err(failed("pin"))?.into();
+            let pinned = link.pin(folder.join(&program));
+            pinned.map_err(|cause| failed("pin")(ProgramError::IOError(std::io::Error::other(cause))))?;
         }
         Ok(())
     }

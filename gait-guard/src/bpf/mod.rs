@@ -18,6 +18,11 @@ pub mod reader;
 pub use object::{Object, Options};
 pub use reader::{Reader, Record};
 
+use std::error::Error;
+
+use aya::programs::ProgramError;
+use rustix::io::Errno;
+
 /// Why no BPF program can be used here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,6 +67,12 @@ pub enum BpfError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The floor can't be put into tables.
+    #[error("the floor can't be compiled: {what}")]
+    Floor {
+        /// Why.
+        what: String,
+    },
     /// The policy is larger than what the kernel's tables take.
     #[error("the policy needs {needed} {what}, the kernel's tables take {limit}")]
     TooLarge {
@@ -72,4 +83,41 @@ pub enum BpfError {
         /// How many there can be.
         limit: usize,
     },
+}
+
+impl BpfError {
+    /// The kernel's error, if there was one.
+    pub fn errno(&self) -> Option<Errno> {
+        let cause: &(dyn Error + 'static) = match self {
+            Self::Btf(cause) => cause,
+            Self::Load(cause) => &**cause,
+            Self::Program { cause, .. } => &**cause,
+            Self::Map { cause, .. } => &**cause,
+            _ => return None,
+        };
+        let mut next = Some(cause);
+        while let Some(cause) = next {
+            if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+                return error.raw_os_error().map(Errno::from_raw_os_error);
+            }
+            if let Some(ProgramError::LoadError { io_error, .. }) = cause.downcast_ref::<ProgramError>() {
+                return io_error.raw_os_error().map(Errno::from_raw_os_error);
+            }
+            if let Some(ProgramError::SyscallError(failed)) = cause.downcast_ref::<ProgramError>() {
+                return failed.io_error.raw_os_error().map(Errno::from_raw_os_error);
+            }
+            next = cause.source();
+        }
+        None
+    }
+
+    /// In one line: the verifier's log of a program that was refused can have thousands.
+    pub fn brief(&self) -> String {
+        match (self, self.errno()) {
+            (Self::Program { program, stage, .. }, Some(errno)) => {
+                format!("{stage} of the BPF program `{program}`: {errno}")
+            }
+            _ => self.to_string().lines().next().unwrap_or_default().to_owned(),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The committed object, loaded into this kernel.
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
+use aya::programs::lsm::LsmLinkId;
 use aya::programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, TestRun};
 use gait_ebpf::config::OFFSETS;
@@ -29,6 +30,8 @@ pub struct Options {
 pub struct Object {
     pub(super) ebpf: Ebpf,
     pub(super) btf: Btf,
+    /// Links of hooks of the security module, by program.
+    pub(super) links: Vec<(String, LsmLinkId)>,
 }
 
 impl Object {
@@ -54,7 +57,7 @@ impl Object {
         loader.override_global("SIMULATE", &simulate, true);
         let ebpf = loader.load(OBJECT).map_err(Box::new)?;
         let btf = Btf::from_sys_fs().map_err(|cause| Box::new(aya::EbpfError::BtfError(cause)))?;
-        Ok(Self { ebpf, btf })
+        Ok(Self { ebpf, btf, links: Vec::new() })
     }
 
     /// Writes the tables of a policy, which the programs walk from then on.

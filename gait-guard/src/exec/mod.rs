@@ -3,6 +3,7 @@
 //! Everything that can be wrong is found before the agent starts; from then on every way out goes
 //! through the session, so that what was recorded is kept.
 
+mod engine;
 mod plan;
 mod scratch;
 
@@ -18,6 +19,7 @@ use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use rustix::fd::AsFd;
 
+pub use engine::Engine;
 pub use plan::{Demands, PlanError, explain};
 pub use scratch::{Scratch, ScratchError};
 
@@ -28,11 +30,16 @@ use crate::launch::watchdog::Wards;
 use crate::launch::{Command, CommandError, End, RunError, Status, Terms, run};
 use crate::layer::environment::scrub;
 use crate::layer::landlock::{LandlockError, domain};
+use crate::layer::seccomp::Opens;
+use crate::lsm::{self, Lsm, Unfit};
 use crate::session::{
     CaptureMode, Dirs, Enforcement, FinishError, Finished, Judge, Outcome, PolicyRules, Session, SessionConfig,
-    StartError,
+    StartError, guarded_paths,
 };
 use crate::sys::mount;
+
+/// Bytes of the ring of records.
+const RING_BYTES: u32 = 16 << 20;
 
 /// All that `gait exec` was asked for.
 pub struct Request {
@@ -64,6 +71,8 @@ pub struct Request {
     pub capture: CaptureMode,
     /// Whether the policy is enforced.
     pub enforcement: Enforcement,
+    /// Which engine is to decide.
+    pub engine: Engine,
     /// Which layers must be, and need not be, in force.
     pub demands: Demands,
     /// How long the agent may run.
@@ -104,6 +113,12 @@ pub enum ExecError {
     /// No private temporary folder.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
+    /// The engine that was asked for does not work here.
+    #[error("the engine `lsm` does not work here ({}): {}", .0.stage.name(), .0.reason)]
+    Engine(#[source] Unfit),
+    /// The programs in the kernel could not be kept or read.
+    #[error("the engine `lsm` could not be kept in force: {0}")]
+    Programs(#[source] std::io::Error),
     /// No Landlock ruleset.
     #[error(transparent)]
     Landlock(#[from] LandlockError),
@@ -184,18 +199,52 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
     let layers = request.demands.layers(&report, &effective)?;
     let rules = PolicyRules::new(effective.clone(), translator.context().clone())?;
 
+    let dirs = Dirs {
+        state: request.state.clone(),
+        out: request.out.clone(),
+        sealed: request.policy_path.iter().cloned().chain(std::env::current_exe()).collect(),
+        closed: request.closed.clone(),
+    };
+    let simulated = request.enforcement == Enforcement::Simulate;
+    let mut rejected = None;
+    let lsm = if request.engine == Engine::Notify {
+        None
+    } else {
+        let setup = lsm::Setup {
+            policy: rules.tables(),
+            context: &Arc::new(translator.context().clone()),
+            paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
+            simulate: simulated,
+            ring_bytes: RING_BYTES,
+        };
+        match Lsm::start(&setup) {
+            Ok(lsm) => Some(lsm),
+            Err(unfit) if request.engine == Engine::Lsm => return Err(ExecError::Engine(unfit)),
+            Err(unfit) => {
+                rejected = Some(unfit);
+                None
+            }
+        }
+    };
+    let opens = if lsm.is_some() { Opens::Decided } else { Opens::Held };
     let landlock = if layers.has(host::Layer::Landlock) {
         let everything: &[&[u8]] = &[b"/"];
         let prefixes = rules.tables().exec_prefixes();
-        let simulated = request.enforcement == Enforcement::Simulate;
-        Some(domain(if simulated { everything } else { &prefixes })?)
+        Some(domain(if simulated { everything } else { &prefixes }, opens)?)
     } else {
         None
     };
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
 
-    let facts =
-        plan::Facts { policy: &effective, variables: &variables, policy_yaml: &policy_yaml, passed, removed: withheld };
+    let facts = plan::Facts {
+        policy: &effective,
+        variables: &variables,
+        policy_yaml: &policy_yaml,
+        passed,
+        removed: withheld,
+        lsm: lsm.as_ref(),
+        rejected: rejected.as_ref(),
+    };
     let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;
     let self_test = plan::self_tests(&report);
     let Request { enforcement, timeout, .. } = request;
@@ -215,24 +264,29 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
         engine: EngineName::Notify,
         enforcement,
         capture: request.capture,
-        dirs: Dirs {
-            state: request.state,
-            out: request.out,
-            sealed: request.policy_path.into_iter().chain(std::env::current_exe()).collect(),
-            closed: request.closed,
-        },
+        dirs,
     };
     let session = Arc::new(Session::start(config).map_err(ExecError::Start)?);
     let spawned = |pid| session.spawned(pid);
+    let scope = lsm.as_ref().map(Lsm::scope);
+    let in_scope = |begins| scope.as_ref().map_or(Ok(()), |scope| scope(begins));
+    let watched = lsm.map(|lsm| lsm.watch(&session, session.folder())).transpose().map_err(ExecError::Programs)?;
     let terms = Terms {
         judge: Arc::clone(&session) as Arc<dyn Judge>,
         landlock: landlock.as_ref().map(|domain| domain.ruleset.as_fd()),
         noexec_root,
+        opens,
+        scope: &in_scope,
         stop: session.stop_event(),
         spawned: &spawned,
         timeout,
     };
     let ended = run(&command, terms, wards);
+    if let Some(watched) = watched
+        && watched.end(&session).is_err()
+    {
+        session.stop(crate::session::Stop::GuardError);
+    }
     let finished = finish(session, &ended, &request.run_id);
     match (ended, finished) {
         (Ok(end), Ok(finished)) => {

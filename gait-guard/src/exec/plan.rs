@@ -6,18 +6,21 @@ use std::path::Path;
 use gait_core::canonical::CanonicalError;
 use gait_core::digest::Sha256Hex;
 use gait_core::guarded::{
-    CommandPlan, EngineRejected, EnvironmentPlan, Plan, PlanContext, PolicyPlan, SeccompPlan, SelfTest,
+    BpfPlan, BpfProgram, CommandPlan, EngineRejected, EnvironmentPlan, Plan, PlanContext, PolicyPlan, SeccompPlan, SelfTest,
     Variables as PlanVariables,
 };
 use gait_core::name::name;
 use gait_core::policy::{Match, Policy, Rule, Variables, Verdict};
 
-use super::Request;
+use super::{RING_BYTES, Request};
+use crate::bpf::lsm::Attached;
+use crate::bpf::object::OBJECT;
 use crate::host::{Layer, Report, State};
 use crate::intent::{argv_digest, program};
 use crate::layer::landlock::Domain;
-use crate::layer::seccomp::{Class, program as filter, table::TABLE};
-use crate::session::{CaptureMode, PolicyRules};
+use crate::layer::seccomp::{Class, Opens, program as filter, table::TABLE};
+use crate::lsm::{Lsm, Unfit};
+use crate::session::{CaptureMode, errno_name, PolicyRules};
 
 /// Version of the floor that is in force.
 const FLOOR: &str = "1";
@@ -170,6 +173,10 @@ pub(super) struct Facts<'a> {
     pub policy_yaml: &'a [u8],
     pub passed: u32,
     pub removed: u32,
+    /// The programs in force, with engine `lsm`.
+    pub lsm: Option<&'a Lsm>,
+    /// Why not that engine, if it was tried.
+    pub rejected: Option<&'a Unfit>,
 }
 
 /// The plan, with its digest.
@@ -182,23 +189,20 @@ pub(super) fn plan(
 ) -> Result<Plan, PlanError> {
     let argv: Vec<Vec<u8>> = request.command.iter().map(|arg| arg.as_encoded_bytes().to_vec()).collect();
     let sha = |bytes: &[u8]| Sha256Hex::of(bytes).to_string();
+    let opens = if facts.lsm.is_some() { Opens::Decided } else { Opens::Held };
     let raw = request.capture == CaptureMode::Raw;
     let plan = Plan {
-        engine_requested: "auto".into(),
-        engine: "notify".into(),
-        engine_rejected: vec![EngineRejected {
-            engine: "lsm".into(),
-            stage: "load".into(),
-            errno: None,
-            reason: Some("not part of this version".into()),
-        }],
+        engine_requested: request.engine.name().into(),
+        engine: if facts.lsm.is_some() { "lsm" } else { "notify" }.into(),
+        engine_rejected: facts.rejected.map(rejected).into_iter().collect(),
+        bpf: bpf(facts.lsm),
         layers: layers.names(),
         degraded: layers.degraded(),
         allow_degraded: layers.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
         landlock: landlock.map(|domain| domain.plan.clone()).unwrap_or_default(),
         seccomp: SeccompPlan {
-            filter_digest: sha(&filter::bytes(&filter::filter())),
-            notified: filter::notified().len() as u32,
+            filter_digest: sha(&filter::bytes(&filter::filter(opens))),
+            notified: filter::notified(opens).len() as u32,
             denied: TABLE.iter().filter(|call| call.class == Class::Deny).count() as u32,
         },
         policy: PolicyPlan {
@@ -230,6 +234,29 @@ pub(super) fn plan(
         ..Plan::default()
     };
     Ok(plan.seal()?)
+}
+
+fn rejected(unfit: &Unfit) -> EngineRejected {
+    EngineRejected {
+        engine: "lsm".into(),
+        stage: unfit.stage.name().into(),
+        errno: unfit.errno.map(errno_name),
+        reason: Some(unfit.reason.clone()),
+    }
+}
+
+fn bpf(lsm: Option<&Lsm>) -> BpfPlan {
+    let Some(lsm) = lsm else { return BpfPlan::default() };
+    let program = |attached: &Attached| BpfProgram {
+        name: attached.name.clone(),
+        hook: attached.hook.clone(),
+        tag: attached.tag.clone(),
+    };
+    BpfPlan {
+        programs: lsm.programs.iter().map(program).collect(),
+        object_digest: Sha256Hex::of(OBJECT).to_string(),
+        ring_bytes: RING_BYTES.into(),
+    }
 }
 
 /// What the probes gave, for the receipt.

@@ -13,8 +13,9 @@ pub use facts::facts;
 
 use crate::launch::{Command, Confinement, hold};
 use crate::layer::landlock::{LandlockError, domain};
+use crate::layer::seccomp::Opens;
 use crate::sys::child::{Failed, Held, Step};
-use crate::sys::process::{Fork, exit_now, fork};
+use crate::sys::process::{Fork, fork, in_child};
 use crate::sys::{mount, trace};
 
 /// A part of the boundary, as flags and receipts name it.
@@ -212,7 +213,7 @@ fn launch_states(canary: &Result<(), Failed>) -> [State; 2] {
 
 /// A child that restricts itself to nothing must not be able to open a file.
 fn landlock() -> State {
-    let domain = match domain(&[]) {
+    let domain = match domain(&[], Opens::Held) {
         Ok(domain) => domain,
         Err(LandlockError::Absent(errno)) => {
             return State::Absent {
@@ -281,17 +282,6 @@ fn watchdog() -> State {
         Ok(0) => State::present("subreapers; a pid namespace is not used"),
         Ok(_) => State::Broken { what: "a process can't become a subreaper".into() },
         Err(errno) => State::Broken { what: format!("no process for the test: {errno}") },
-    }
-}
-
-/// Runs `body` in a copy of this process; gives what it returned.
-fn in_child(body: impl FnOnce() -> u8) -> Result<i32, Errno> {
-    match fork()? {
-        Fork::Child => exit_now(body()),
-        Fork::Parent { child } => {
-            let status = waitpid(Some(child), WaitOptions::empty())?;
-            status.and_then(|(_, status)| status.exit_status()).ok_or(Errno::CHILD)
-        }
     }
 }
 

@@ -25,6 +25,18 @@ impl GuardedPaths {
         Self { closed: closed.into_iter().map(bytes).collect(), sealed: sealed.into_iter().map(bytes).collect() }
     }
 
+    /// What nothing may look at, and what nothing may change: each at and below.
+    pub fn looked_after(&self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let kernel = OF_KERNEL.iter().map(|path| path.to_vec());
+        (self.closed.clone(), self.closed.iter().chain(&self.sealed).cloned().chain(kernel).collect())
+    }
+
+    /// A folder that nothing may look at.
+    pub fn a_closed_one(&self) -> Option<&std::path::Path> {
+        use std::os::unix::ffi::OsStrExt;
+        self.closed.first().map(|path| std::path::Path::new(std::ffi::OsStr::from_bytes(path)))
+    }
+
     /// Whether the floor refuses `action`.
     pub fn judge(&self, action: &Action<'_>) -> Option<Floor> {
         let refused = match action {

@@ -19,7 +19,9 @@ pub use finish::{Block, FinishError, Finished, Summary};
 pub use floor::GuardedPaths;
 pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
 pub use rules::PolicyRules;
+pub(crate) use decide::errno_name;
 pub use run::Session;
+pub(crate) use run::guarded_paths;
 pub use seal::{SealError, Sealed, seal};
 
 use rustix::io::Errno;
@@ -76,6 +78,13 @@ pub trait Judge: Send + Sync {
     fn foresee(&self, action: &Action<'_>) -> Ruling {
         let _ = action;
         Ruling::Allow
+    }
+
+    /// Told before a folder is moved, and after. While one is, nothing is created that the engine's own thread does not
+    /// create. False: that can't be had, and the folder must not be moved.
+    fn moving(&self, moves: bool) -> bool {
+        let _ = moves;
+        true
     }
 
     /// Records that an exec which was judged has happened: what the process now runs.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ struct Shared {
     capture: CaptureMode,
     engine: EngineName,
     signer: Signer,
+    /// Told when a folder is moved and when that is done: see [`Session::on_moving`].
+    moving: OnceLock<Box<dyn Fn(bool) -> bool + Send + Sync>>,
 }
 
 struct State {
@@ -114,6 +116,7 @@ impl Session {
             capture: config.capture,
             engine: config.engine,
             signer,
+            moving: OnceLock::new(),
         });
         let attestor = std::thread::Builder::new()
             .name("attestor".into())
@@ -179,6 +182,27 @@ impl Session {
         }
     }
 
+    /// Who has to be told when the supervisor moves a folder: what decides creations in the kernel refuses them meanwhile.
+    pub fn on_moving(&self, tell: Box<dyn Fn(bool) -> bool + Send + Sync>) {
+        // Set once, by the one engine.
+        let _ = self.shared.moving.set(tell);
+    }
+
+    /// Writes down that the kernel denied `count` actions for which it had no room: the run is not complete then.
+    pub fn lost_in_kernel(&self, count: u64) {
+        self.shared.with(|shared, state, t| {
+            let lost = Lost { count, enforced: LostOutcome::Deny, place: "ring".into() };
+            state.line(&Body::Lost(lost), t)?;
+            shared.halt(state, Stop::GuardError);
+            Ok(())
+        });
+    }
+
+    /// The folder of the run's files.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Traces that were signed while the run went on. To be asked once, at its end.
     pub(super) fn presigned(&self) -> Presigned {
         self.shared.signer.finish()
@@ -238,6 +262,10 @@ impl Judge for Session {
         } else {
             Ruling::Allow
         }
+    }
+
+    fn moving(&self, moves: bool) -> bool {
+        self.shared.moving.get().is_none_or(|tell| tell(moves))
     }
 
     fn executed(&self, actor: Actor, file: &[u8], argv: &[Vec<u8>]) {
@@ -564,7 +592,7 @@ fn check(config: &SessionConfig) -> Result<(), StartError> {
     Ok(())
 }
 
-fn guarded_paths(dirs: &Dirs, workspace: &[u8]) -> GuardedPaths {
+pub(crate) fn guarded_paths(dirs: &Dirs, workspace: &[u8]) -> GuardedPaths {
     // An out folder that holds the workspace can't be closed to writing as a whole.
     let holds_workspace = std::path::Path::new(std::ffi::OsStr::from_encoded(workspace)).starts_with(&dirs.out);
     let out = (!holds_workspace).then(|| dirs.out.clone());

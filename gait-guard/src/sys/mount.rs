@@ -1,8 +1,10 @@
-//! A second view of the file system whose files can't be executed.
+//! Mounts of the guard: a second view of the file system whose files can't be executed, and a place for pins.
+
+use std::path::Path;
 
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags, open_tree};
 
 /// `struct mount_attr` of `mount_setattr(2)`.
 #[repr(C)]
@@ -35,4 +37,22 @@ pub fn noexec_root() -> io::Result<OwnedFd> {
         )
     };
     if rc < 0 { Err(super::last_errno()) } else { Ok(tree) }
+}
+
+/// Mounts a file system for pins of BPF objects on a folder that only its owner can enter.
+///
+/// # Errors
+/// Those of `mount(2)`.
+pub fn bpffs(folder: &Path) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount(c"gait", folder, c"bpf", flags, c"mode=0700")
+}
+
+/// Unmounts it: the pins are gone then; and removes the folder.
+///
+/// # Errors
+/// Those of `umount(2)` and `rmdir(2)`.
+pub fn remove_bpffs(folder: &Path) -> io::Result<()> {
+    rustix::mount::unmount(folder, UnmountFlags::DETACH)?;
+    rustix::fs::rmdir(folder)
 }

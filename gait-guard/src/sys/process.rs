@@ -5,7 +5,7 @@ use std::ptr;
 
 use rustix::fd::{FromRawFd, OwnedFd};
 use rustix::io::{self, Errno};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 /// Which side of [`fork`] this is.
 #[derive(Debug)]
@@ -155,4 +155,18 @@ fn dead_child() -> Option<i32> {
     let pid = unsafe { info.si_pid() };
     let is_dead = matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
     (pid > 0 && is_dead).then_some(pid)
+}
+
+/// Runs `body` in a copy of this process; gives what it returned.
+///
+/// # Errors
+/// No process could be made, or it was killed.
+pub fn in_child(body: impl FnOnce() -> u8) -> Result<i32, Errno> {
+    match fork()? {
+        Fork::Child => exit_now(body()),
+        Fork::Parent { child } => {
+            let status = waitpid(Some(child), WaitOptions::empty())?;
+            status.and_then(|(_, status)| status.exit_status()).ok_or(Errno::CHILD)
+        }
+    }
 }

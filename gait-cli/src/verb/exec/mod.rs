@@ -38,6 +38,8 @@ pub static VERB: Verb = Verb {
         Flag::value("out-dir", "<dir>", "where the runpack goes").default("gait-out"),
         Flag::value("capture-mode", "reference|raw", "raw records arguments too").default("reference"),
         Flag::switch("simulate", "decide and record, deny nothing but the floor"),
+        Flag::value("engine", "auto|lsm|notify", "what decides: programs in the kernel, or the supervisor")
+            .default("lsm where it fires, else notify"),
         Flag::value("require", "<layers>", "start only with these layers in force, comma-separated"),
         Flag::value("allow-degraded", "<layers>", "start without these layers where they can't be had"),
         Flag::value("timeout", "<duration>", "end the agent after this time, e.g. 90s, 5m"),

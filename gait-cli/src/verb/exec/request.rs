@@ -10,7 +10,7 @@ use gait_core::file;
 use gait_core::policy::{Policy, Strictness};
 use gait_core::runpack::footer::is_plain_run_id;
 use gait_core::time::Timestamp;
-use gait_guard::exec::{Demands, Request};
+use gait_guard::exec::{Engine, Demands, Request};
 use gait_guard::host::Layer;
 use gait_guard::session::{CaptureMode, Enforcement};
 use std::collections::BTreeSet;
@@ -33,6 +33,12 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
     }
     let (policy, policy_source, policy_path) = policy(args)?;
     let demands = Demands { required: layers(args, "require")?, dispensable: layers(args, "allow-degraded")? };
+    let engine = match args.trimmed("engine") {
+        None => Engine::Auto,
+        Some(name) => Engine::parse(name).ok_or_else(|| {
+            Failure::invalid(format!("unsupported --engine value {name:?} (expected auto, lsm or notify)"))
+        })?,
+    };
     let capture = match args.trimmed("capture-mode") {
         None | Some("reference") => CaptureMode::Reference,
         Some("raw") => CaptureMode::Raw,
@@ -68,6 +74,7 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
         capture,
         enforcement: if args.is_on("simulate") { Enforcement::Simulate } else { Enforcement::Enforce },
         demands,
+        engine,
         timeout,
         // Not even with --keep-env: the agent could sign in the guard's name.
         environment: std::env::vars_os().filter(|(name, _)| Some(name) != key_variable.as_ref()).collect(),

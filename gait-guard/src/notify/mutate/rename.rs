@@ -36,6 +36,7 @@ impl Change<'_> {
         let source = self.look(&from)?.ok_or(Errno::NOENT)?;
         let target = self.look(&to)?;
         check_shapes(&source, target.as_ref(), [from_slash, to_slash], flags)?;
+        let _still = Still::of(self.context.judge.as_ref(), [Some(&source), target.as_ref()])?;
         self.permit_move(&from, &to, &source)?;
         if let (true, Some(target)) = (is_exchange, &target) {
             self.permit_move(&to, &from, target)?;
@@ -73,6 +74,27 @@ impl Change<'_> {
         let action = Action::Path { op: PathOp::RenameFrom, path: old.as_bytes().into(), via: None };
         self.context.judge.deny(self.call.actor(), &action, Floor::Unresolved);
         Err(Errno::XDEV.into())
+    }
+}
+
+/// While a folder is looked through and moved nothing is created in it unseen.
+struct Still<'a>(Option<&'a dyn Judge>);
+
+impl<'a> Still<'a> {
+    fn of(judge: &'a dyn Judge, moved: [Option<&Stat>; 2]) -> Result<Self, Stop> {
+        if !moved.into_iter().flatten().any(|stat| kind(stat) == FileType::Directory) {
+            return Ok(Self(None));
+        }
+        if judge.moving(true) { Ok(Self(Some(judge))) } else { Err(Errno::XDEV.into()) }
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        if let Some(judge) = self.0 {
+            // If it stays, creations stay refused: the safe side.
+            judge.moving(false);
+        }
     }
 }
 
