@@ -2,6 +2,8 @@
 
 mod bench;
 mod formats;
+mod matrix;
+mod process;
 mod scale;
 mod workload;
 
@@ -18,7 +20,11 @@ const USAGE: &str = "usage: cargo xtask <task>
       nothing, and fail if a page is not up to date.
   bench-scale [--rounds N] [--sizes N,N,...] [WORD ...]
       what commands on runpacks of a growing number of intents cost: processor time, wall time and peak memory
-      of `run record`, `verify`, `run diff`, `regress run`, `scout signal`. Words choose commands by name.";
+      of `run record`, `verify`, `run diff`, `regress run`, `scout signal`. Words choose commands by name.
+  kernel-matrix [--list] [--verbose] [--minutes N] [--only WORD,WORD,...] [SERIES|MODULES|ENGINE ...]
+      the kernel suites in virtual machines with stock kernels of Debian and different security modules; needs
+      no KVM. `kernel-matrix 6.12 full` boots one of them; --only chooses tests by words in their names;
+      a guest that takes longer than --minutes (90) has failed.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +33,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["docs-formats"] => formats::run(formats::Mode::Write),
         ["docs-formats", "--check"] => formats::run(formats::Mode::Check),
+        ["kernel-matrix", rest @ ..] => matrix::run(rest),
         ["bench-scale", rest @ ..] => scale::run(rest),
         _ => {
             eprintln!("{USAGE}");

@@ -11,7 +11,8 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use crate::need::{GUARD, Need};
-use crate::pack::Pack;
+use crate::pack::{Decided, Pack};
+use crate::report;
 use crate::run::Ran;
 use crate::scene::{CORPUS_POLICY, Scene};
 use crate::suite::{Test, test};
@@ -148,7 +149,15 @@ impl Denial {
         let pack = pack.context("no runpack")?;
         ensure!(!worked, "it worked under the guard: {ran:?}, denied: {:?}", pack.denied().collect::<Vec<_>>());
         self.check_error(&ran, &pack)?;
-        self.recorded.iter().try_for_each(|recorded| check_record(recorded, &ran, &pack))
+        for recorded in &self.recorded {
+            report::denied_by(because(check_record(recorded, &ran, &pack)?));
+        }
+        if self.recorded.is_empty() {
+            pack.denied().for_each(|denied| report::denied_by(because(denied)));
+        }
+        // Races say how often they tried, which differs between machines.
+        ran.stdout.lines().filter(|line| line.starts_with("tries ")).for_each(report::note);
+        Ok(())
     }
 
     /// Runs the attack in a scene of its own; also says whether its effect was seen. Records are expanded by it.
@@ -207,7 +216,16 @@ fn relative(mut pack: Pack, scene: &Scene) -> Pack {
     pack
 }
 
-fn check_record(wanted: &Recorded, ran: &Ran, pack: &Pack) -> anyhow::Result<()> {
+/// `fs.read: rule reads, endpoint_path_denied: EACCES`, without the reason codes that only repeat.
+fn because(denied: &Decided) -> String {
+    let rule = denied.rule.as_ref().map(|rule| format!("rule {rule}"));
+    let telling = |code: &&String| !code.starts_with("matched_rule_") && *code != "endpoint_constraint_violation";
+    let why: Vec<String> = rule.into_iter().chain(denied.reasons.iter().filter(telling).cloned()).collect();
+    let errno = denied.errno.as_ref().map_or_else(String::new, |errno| format!(": {errno}"));
+    format!("{}: {}{errno}", denied.tool, why.join(", "))
+}
+
+fn check_record<'p>(wanted: &Recorded, ran: &Ran, pack: &'p Pack) -> anyhow::Result<&'p Decided> {
     let found = pack.denied().find(|denied| {
         let value = match wanted.value.strip_suffix('*') {
             Some(start) => denied.value.starts_with(start),
@@ -232,7 +250,7 @@ fn check_record(wanted: &Recorded, ran: &Ran, pack: &Pack) -> anyhow::Result<()>
         }
         _ => {}
     }
-    Ok(())
+    Ok(found)
 }
 
 /// All that an attack could change about a file, as text; `None` if there is nothing there.

@@ -5,6 +5,8 @@
 //! | present | run | run |
 //! | absent | failed | skipped, with syscall and errno |
 //! | the probe broke | failed | failed |
+//!
+//! `!landlock` promises the contrary: a kernel that has it all the same fails [`Need::Without`].
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -26,6 +28,8 @@ pub enum Need {
     PythonModule(&'static str),
     /// The suite runs as root.
     Root,
+    /// Something of the kernel is not there: what is tested is how gait does without.
+    Without(&'static str),
 }
 
 /// The two layers without which nothing is guarded.
@@ -34,7 +38,7 @@ pub const GUARD: [Need; 2] = [Need::Kernel("seccomp-notify"), Need::Landlock(1)]
 impl Need {
     fn probe_name(self) -> &'static str {
         match self {
-            Self::Kernel(name) => name,
+            Self::Kernel(name) | Self::Without(name) => name,
             Self::Landlock(_) => "landlock",
             Self::Program(name) | Self::File(name) | Self::PythonModule(name) => name,
             Self::Root => "root",
@@ -69,6 +73,9 @@ impl Probes {
     pub fn ask(&mut self, need: &Need) -> Result<Option<String>, String> {
         let name = need.probe_name();
         let answer = self.found.entry(name).or_insert_with(|| probe(*need)).clone();
+        if let Need::Without(_) = need {
+            return self.ask_absent(name, &answer);
+        }
         let wanted = if let Need::Landlock(abi) = need { *abi } else { 0 };
         let absent = match answer.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["present"] => return Ok(None),
@@ -82,6 +89,17 @@ impl Probes {
             _ => Ok(Some(absent)),
         }
     }
+
+    fn ask_absent(&self, name: &str, answer: &str) -> Result<Option<String>, String> {
+        match answer.split_whitespace().next() {
+            Some("absent") => Ok(None),
+            Some("present") if self.promised.iter().any(|(promise, _)| promise.strip_prefix('!') == Some(name)) => {
+                Err(format!("promised in GAIT_KERNEL that there is no {name}, but there is"))
+            }
+            Some("present") => Ok(Some(format!("there is {name}"))),
+            _ => Err(format!("probe of {name} broke: {answer}")),
+        }
+    }
 }
 
 fn probe(need: Need) -> String {
@@ -92,7 +110,7 @@ fn probe(need: Need) -> String {
         Need::PythonModule(name) => python_module(name),
         Need::File(path) if std::path::Path::new(path).exists() => "present".to_owned(),
         Need::File(_) => "absent open ENOENT".to_owned(),
-        Need::Kernel(name) => kernel(name),
+        Need::Kernel(name) | Need::Without(name) => kernel(name),
         Need::Landlock(_) => kernel("landlock"),
     }
 }

@@ -14,9 +14,48 @@ use anyhow::{Context, bail};
 /// Longer than any program of the suite takes, guarded, on a slow machine.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
+/// How much slower than an ordinary machine this one is: `GAIT_SUITE_SLOW`, 1 if it does not say. Emulated machines are.
+pub fn slow() -> u32 {
+    static SLOW: OnceLock<u32> = OnceLock::new();
+    *SLOW.get_or_init(|| {
+        let said = std::env::var("GAIT_SUITE_SLOW").ok().and_then(|text| text.parse().ok());
+        said.filter(|slow| *slow > 0).unwrap_or(1)
+    })
+}
+
+/// `usual` tries, or as many as a slow machine makes in the same time. Whoever makes fewer says so with
+/// [`crate::report::note`].
+pub fn tries(usual: u32) -> u32 {
+    (usual / slow()).max(usual.min(50))
+}
+
+/// [`tries`], and the note.
+pub fn noted_tries(usual: u32) -> u32 {
+    let tries = tries(usual);
+    if tries < usual {
+        crate::report::note(format!("{tries} tries instead of {usual}, since this machine is slow"));
+    }
+    tries
+}
+
+/// A limit in time on an ordinary machine, on this one.
+pub fn limit(usual: Duration) -> Duration {
+    usual * slow()
+}
+
 /// The attacker program, built beside the suite.
 pub fn attack() -> PathBuf {
     beside_the_suite("attack")
+}
+
+/// Who shall enforce: `GAIT_ENGINE`, given to each `gait exec` as `--engine`; without it the binary chooses.
+pub fn engine() -> Option<String> {
+    std::env::var("GAIT_ENGINE").ok().filter(|engine| !engine.is_empty())
+}
+
+/// [`engine`] as words of a command line.
+pub fn engine_flags() -> Vec<String> {
+    engine().map_or_else(Vec::new, |engine| vec!["--engine".to_owned(), engine])
 }
 
 /// The binary under test: `GAIT_BIN`, or the release build of this workspace, made when it is asked for first.
@@ -81,7 +120,7 @@ pub fn run(command: &mut Command) -> anyhow::Result<Ran> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if start.elapsed() > TIME_LIMIT {
+        if start.elapsed() > limit(TIME_LIMIT) {
             child.kill()?;
             child.wait()?;
             bail!("{command:?} did not end; it said:\n{}{}", text(&mut stdout)?, text(&mut stderr)?);

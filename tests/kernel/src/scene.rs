@@ -113,7 +113,10 @@ impl Scene {
         fs::write(self.path("{R}/policy.yaml"), self.expand(policy))?;
         let gait = run::gait().to_string_lossy();
         let start = [&*gait, "exec", "--policy", "{R}/policy.yaml", "--workspace", "{W}", "--out-dir", "{R}/out"];
-        let all = start.into_iter().chain(["--identity", "suite"]).chain(flags.iter().copied()).chain(["--"]);
+        let asked = run::engine_flags();
+        let engine = asked.iter().map(String::as_str);
+        let all =
+            start.into_iter().chain(["--identity", "suite"]).chain(engine).chain(flags.iter().copied()).chain(["--"]);
         Ok(all.chain(words.iter().map(AsRef::as_ref)).map(|word| self.expand(word)).collect())
     }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::need::{Need, Probes};
+use crate::report::{self, Report};
 
 /// One test, named as the sentence it proves.
 pub struct Test {
@@ -34,21 +35,39 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut probes = Probes::from_env();
+    let mut report = match Report::from_env() {
+        Ok(report) => report,
+        Err(error) => {
+            println!("GAIT_SUITE_REPORT: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let (mut passed, mut failed, mut skipped) = (0, Vec::new(), Vec::new());
     for test in &chosen {
-        match run(test, &mut probes, asked.times) {
-            Outcome::Passed(took) => {
+        let start = Instant::now();
+        let outcome = run(test, &mut probes, asked.times);
+        let (said, took) = (report::said(), start.elapsed().as_millis());
+        let (result, reason) = match outcome {
+            Outcome::Passed => {
                 passed += 1;
                 println!("passed {} ({took} ms)", test.name);
+                ("passed", String::new())
             }
             Outcome::Failed(why) => {
                 println!("failed {}: {why}", test.name);
                 failed.push(&test.name);
+                ("failed", why)
             }
             Outcome::Skipped(why) => {
                 println!("skipped {}: {why}", test.name);
                 skipped.push(&test.name);
+                ("skipped", why)
             }
+        };
+        said.notes.iter().for_each(|note| println!("    {note}"));
+        if let Err(error) = report.add(&test.name, result, &reason, &said, took) {
+            println!("GAIT_SUITE_REPORT: {error}");
+            return ExitCode::from(2);
         }
     }
     failed.iter().for_each(|name| println!("    {name}"));
@@ -63,7 +82,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
 }
 
 enum Outcome {
-    Passed(u128),
+    Passed,
     Failed(String),
     Skipped(String),
 }
@@ -76,7 +95,6 @@ fn run(test: &Test, probes: &mut Probes, times: usize) -> Outcome {
             Err(broken) => return Outcome::Failed(broken),
         }
     }
-    let start = Instant::now();
     for turn in 1..=times {
         let body = std::panic::AssertUnwindSafe(&test.body);
         match std::panic::catch_unwind(body) {
@@ -85,7 +103,7 @@ fn run(test: &Test, probes: &mut Probes, times: usize) -> Outcome {
             Err(_) => return Outcome::Failed("panicked".to_owned()),
         }
     }
-    Outcome::Passed(start.elapsed().as_millis())
+    Outcome::Passed
 }
 
 struct Asked {

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use kernel_suite::CANARY;
-use kernel_suite::need::GUARD;
+use kernel_suite::need::{GUARD, Need};
 use kernel_suite::run::{self, Ran};
 use kernel_suite::scene::{CORPUS_POLICY, Scene};
 use kernel_suite::suite::{Test, test};
@@ -17,6 +17,18 @@ pub fn tests() -> Vec<Test> {
         let name = format!("DEG-01 without {call}: refused, or the boundary holds and the receipt is complete");
         all.push(test(name, GUARD, move || holds_or_refuses(call)));
     }
+    let needs = [Need::Kernel("seccomp-notify"), Need::Without("landlock")];
+    all.push(test("DEG-01 on a kernel without Landlock: refused, and the error names it", needs, || {
+        let scene = Scene::new()?;
+        let ran = run::run(&mut scene.exec(CORPUS_POLICY, &[], &AGENT)?)?;
+        is_refusal(&ran, "landlock")
+    }));
+    all.push(test("DEG-01 on a kernel without Landlock: doctor says so", needs, || {
+        let scene = Scene::new()?;
+        let ran = scene.bare(&[&*run::gait().to_string_lossy(), "doctor"])?;
+        ensure!(ran.code != 0 && ran.stdout.to_lowercase().contains("landlock"), "{ran:?}");
+        Ok(())
+    }));
     all
 }
 
@@ -30,9 +42,12 @@ fn run_without(scene: &Scene, call: &str) -> anyhow::Result<Ran> {
 
 fn refused(call: &str) -> anyhow::Result<()> {
     let ran = run_without(&Scene::new()?, call)?;
+    is_refusal(&ran, call.split('_').next().unwrap_or(call))
+}
+
+fn is_refusal(ran: &Ran, layer: &str) -> anyhow::Result<()> {
     ensure!(ran.code == 7, "{ran:?}");
     ensure!(!ran.stdout.contains("started"), "the agent was started: {ran:?}");
-    let layer = call.split('_').next().unwrap_or(call);
     ensure!(ran.stderr.to_lowercase().contains(layer), "`{layer}` is not named: {ran:?}");
     Ok(())
 }

@@ -152,7 +152,7 @@ fn races() -> Vec<Denial> {
                 fs::create_dir(scene.path("{R}/wwww"))?;
                 Ok(fs::rename(scene.path("{W}/mine"), scene.path("{R}/wwww/mine"))?)
             })
-            .attack(&["race-exec", "{R}/bin//mine", "{R}/wwww/mine", "1000"])
+            .attack(&["race-exec", "{R}/bin//mine", "{R}/wwww/mine", &run::tries(1_000).to_string()])
             .errors(&[]),
     ]
 }
@@ -161,7 +161,9 @@ fn recorded_argv() -> Test {
     test("EX-07 the recorded argv is the one that ran, however it flips", GUARD, || {
         let scene = Scene::new()?;
         let flags = ["--capture-mode", "raw"];
-        let ran = run::run(&mut scene.exec(CORPUS_POLICY, &flags, &["{A}", "race-argv", "/bin/echo", "300"])?)?;
+        let tries = run::noted_tries(300);
+        let words = ["{A}", "race-argv", "/bin/echo", &tries.to_string()];
+        let ran = run::run(&mut scene.exec(CORPUS_POLICY, &flags, &words)?)?;
         let guarded = scene.finished(ran)?;
         let mut said: Vec<String> = guarded.ran.stdout.lines().map(str::to_owned).collect();
         let argvs = guarded.pack.lines("exec").filter_map(|line| line["argv"].as_array());
@@ -171,7 +173,7 @@ fn recorded_argv() -> Test {
             .collect();
         said.sort();
         recorded.sort();
-        ensure!(said.len() == 300, "only {} echoes ran: {:?}", said.len(), guarded.ran.stderr);
+        ensure!(said.len() == tries as usize, "only {} echoes ran: {:?}", said.len(), guarded.ran.stderr);
         ensure!(said == recorded, "said {said:?}, recorded {recorded:?}");
         Ok(())
     })

@@ -369,11 +369,11 @@ fn races() -> Vec<Denial> {
     vec![
         denial("FS-03 path bytes that flip while they are read")
             .setup(|scene| Ok(fs::write(scene.path("{W}/secret"), "harmless")?))
-            .attack(&["race-open", "{W}/secret", "{S}/secret", "20000"])
+            .attack(&["race-open", "{W}/secret", "{S}/secret", &run::tries(20_000).to_string()])
             .errors(&[]),
         denial("FS-03 a symbolic link that flips")
             .setup(|scene| Ok(fs::write(scene.path("{W}/secret"), "harmless")?))
-            .attack(&["race-link", "{W}/secret", "{S}/secret", "5000"])
+            .attack(&["race-link", "{W}/secret", "{S}/secret", &run::tries(5_000).to_string()])
             .errors(&[]),
     ]
 }
