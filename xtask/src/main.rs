@@ -1,6 +1,7 @@
 //! Tasks of this workspace that cargo itself has no command for. `cargo xtask` lists them.
 
 mod bench;
+mod escape;
 mod formats;
 mod matrix;
 mod process;
@@ -24,7 +25,10 @@ const USAGE: &str = "usage: cargo xtask <task>
   kernel-matrix [--list] [--verbose] [--minutes N] [--only WORD,WORD,...] [SERIES|MODULES|ENGINE ...]
       the kernel suites in virtual machines with stock kernels of Debian and different security modules; needs
       no KVM. `kernel-matrix 6.12 full` boots one of them; --only chooses tests by words in their names;
-      a guest that takes longer than --minutes (90) has failed.";
+      a guest that takes longer than --minutes (90) has failed.
+  escape-report [REPORT ...]
+      write docs/escape-report.md from what suites wrote to GAIT_SUITE_REPORT; without REPORT from those of the
+      guests that were booted last.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         ["docs-formats"] => formats::run(formats::Mode::Write),
         ["docs-formats", "--check"] => formats::run(formats::Mode::Check),
+        ["escape-report", rest @ ..] => escape::run(rest),
         ["kernel-matrix", rest @ ..] => matrix::run(rest),
         ["bench-scale", rest @ ..] => scale::run(rest),
         _ => {

@@ -178,3 +178,41 @@ fn every_link_between_the_pages_leads_somewhere() {
         }
     }
 }
+
+/// Ids at the beginning of string literals in the suites' sources, which is how tests are named.
+fn ids_of_tests() -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for (file, text) in sources() {
+        if !file.starts_with("tests/kernel/tests") {
+            continue;
+        }
+        for literal in text.split('"').skip(1) {
+            let word = literal.split(' ').next().unwrap_or_default();
+            let Some((group, number)) = word.split_once('-') else { continue };
+            let letters = (2..=3).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_uppercase());
+            if letters && number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit()) {
+                ids.insert(word.to_owned());
+            }
+        }
+    }
+    ids
+}
+
+#[test]
+fn every_id_of_the_escape_corpus_has_a_test_or_a_reason_why_not() {
+    let text = std::fs::read_to_string(root().join("tests/kernel/escape-corpus.json")).expect("the corpus");
+    let corpus: Vec<BTreeMap<String, String>> = serde_json::from_str(&text).expect("a list of objects");
+    assert!(corpus.len() >= 78, "only {} techniques", corpus.len());
+    let tested = ids_of_tests();
+    let mut known = BTreeSet::new();
+    for technique in &corpus {
+        let id = &technique["id"];
+        assert!(known.insert(id.clone()), "{id} is there twice");
+        assert!(technique["technique"].len() > 10, "{id} says nothing");
+        let says = |key: &str| technique.get(key).is_some_and(|text| text.len() > 20);
+        assert_eq!(says("limit"), says("instead"), "{id}: a limit needs a way round it, and only a limit does");
+        assert!(tested.contains(id) || says("limit"), "{id} has neither a test nor a reason");
+    }
+    let unknown: Vec<_> = tested.difference(&known).collect();
+    assert!(unknown.is_empty(), "tests of ids that the corpus does not have: {unknown:?}");
+}

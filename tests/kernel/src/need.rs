@@ -24,6 +24,10 @@ pub enum Need {
     Program(&'static str),
     /// A file of the kernel.
     File(&'static str),
+    /// A file system of the kernel is mounted here.
+    Mount(&'static str),
+    /// This machine is thrown away afterwards, so that its settings may be changed.
+    Disposable,
     /// A module of the Python that `.ci/run` prepares, or that `GAIT_PYTHON` names.
     PythonModule(&'static str),
     /// The suite runs as root.
@@ -40,7 +44,8 @@ impl Need {
         match self {
             Self::Kernel(name) | Self::Without(name) => name,
             Self::Landlock(_) => "landlock",
-            Self::Program(name) | Self::File(name) | Self::PythonModule(name) => name,
+            Self::Program(name) | Self::File(name) | Self::Mount(name) | Self::PythonModule(name) => name,
+            Self::Disposable => "disposable",
             Self::Root => "root",
         }
     }
@@ -109,7 +114,10 @@ fn probe(need: Need) -> String {
         Need::Program(name) => program(name),
         Need::PythonModule(name) => python_module(name),
         Need::File(path) if std::path::Path::new(path).exists() => "present".to_owned(),
-        Need::File(_) => "absent open ENOENT".to_owned(),
+        Need::File(path) => format!("absent open ENOENT ({path})"),
+        Need::Mount(path) => mount(path),
+        Need::Disposable if std::env::var_os("GAIT_SUITE_GUEST").is_some() => "present".to_owned(),
+        Need::Disposable => "absent GAIT_SUITE_GUEST (a virtual machine of cargo xtask kernel-matrix)".to_owned(),
         Need::Kernel(name) | Need::Without(name) => kernel(name),
         Need::Landlock(_) => kernel("landlock"),
     }
@@ -119,6 +127,14 @@ fn program(name: &str) -> String {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
     if found { "present".to_owned() } else { format!("absent access ENOENT ({name} is not in PATH)") }
+}
+
+fn mount(path: &str) -> String {
+    match std::fs::read_to_string("/proc/self/mounts") {
+        Ok(mounts) if mounts.lines().any(|line| line.split(' ').nth(1) == Some(path)) => "present".to_owned(),
+        Ok(_) => format!("absent mount ({path} is not mounted)"),
+        Err(error) => format!("broken {error}"),
+    }
 }
 
 fn python_module(name: &str) -> String {

@@ -6,7 +6,8 @@
 //! | `result`, `reason` | `passed`, `failed`, `skipped`, and why not passed |
 //! | `denied_by` | what a runpack holds of the denial: tool, rule or reason, the error that the agent saw |
 //! | `notes` | what else should be known, such as fewer tries than usual |
-//! | `guest`, `kernel`, `lsm`, `engine` | where: `native`, or the name of a virtual machine |
+//! | `guest`, `kernel`, `lsm` | where: `native`, or the name of a virtual machine |
+//! | `engine` | who enforced, from the runpacks; without one, what `GAIT_ENGINE` asked for |
 //! | `ms` | how long it took |
 
 use std::cell::RefCell;
@@ -22,6 +23,8 @@ pub struct Said {
     pub denied_by: Vec<String>,
     /// What else should be known.
     pub notes: Vec<String>,
+    /// Engines that runpacks of the test name, once each.
+    pub engines: Vec<String>,
 }
 
 thread_local! {
@@ -36,6 +39,11 @@ pub fn denied_by(text: impl Into<String>) {
 /// Says of the running test what should be known about it.
 pub fn note(text: impl Into<String>) {
     SAID.with_borrow_mut(|said| add(&mut said.notes, text.into()));
+}
+
+/// Says which engine enforced a run of the test.
+pub fn engine(name: impl Into<String>) {
+    SAID.with_borrow_mut(|said| add(&mut said.engines, name.into()));
 }
 
 fn add(list: &mut Vec<String>, text: String) {
@@ -85,7 +93,7 @@ impl Report {
             "guest": var("GAIT_SUITE_GUEST", "native"),
             "kernel": read("/proc/sys/kernel/osrelease"),
             "lsm": read("/sys/kernel/security/lsm"),
-            "engine": var("GAIT_ENGINE", "default"),
+            "engine": var("GAIT_ENGINE", ""),
         });
         Ok(Self { file, place })
     }
@@ -98,6 +106,9 @@ impl Report {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut line = self.place.clone();
         let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        if !said.engines.is_empty() {
+            line["engine"] = said.engines.join(" ").into();
+        }
         let own = json!({
             "name": name, "ids": ids(name), "result": result, "reason": reason,
             "denied_by": said.denied_by, "notes": said.notes, "ms": ms,

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 
 use crate::CANARY;
 use crate::pack::Pack;
+use crate::report;
 use crate::run::{self, Ran};
 
 /// The policy of the escape corpus: write only W, no access to S, read the system, execute a list, no network, no
@@ -143,7 +144,11 @@ impl Scene {
     /// As [`Scene::guarded`].
     pub fn finished(&self, ran: Ran) -> anyhow::Result<Guarded> {
         let pack = self.newest_pack().with_context(|| format!("no runpack; gait said: {ran:?}"))?;
-        Ok(Guarded { ran, pack: Pack::read(&pack)? })
+        let pack = Pack::read(&pack)?;
+        if let Some(engine) = pack.json("guard.json")?["plan"]["engine"].as_str() {
+            report::engine(engine);
+        }
+        Ok(Guarded { ran, pack })
     }
 
     /// The runpack in the output folder, checked with `gait verify`.

@@ -8,6 +8,8 @@ mod exec;
 mod files;
 #[path = "escape/foreign.rs"]
 mod foreign;
+#[path = "escape/names.rs"]
+mod names;
 #[path = "escape/network.rs"]
 mod network;
 #[path = "escape/processes.rs"]
@@ -20,6 +22,7 @@ fn main() -> std::process::ExitCode {
         files::tests(),
         exec::tests(),
         network::tests(),
+        names::tests(),
         foreign::tests(),
         processes::tests(),
         supervisor::tests(),

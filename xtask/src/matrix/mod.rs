@@ -5,7 +5,7 @@
 
 mod guest;
 mod kernel;
-mod results;
+pub mod results;
 mod root;
 
 use std::collections::BTreeMap;
@@ -172,6 +172,20 @@ fn machine(asked: &Asked, root: PathBuf, folder: PathBuf) -> Result<Machine> {
         names_engine: help.contains("--engine"),
         limit: asked.limit,
     })
+}
+
+/// The reports of the guests that were booted last.
+///
+/// # Errors
+/// None was.
+pub fn reports() -> Result<Vec<PathBuf>> {
+    let folder = target().join("kernel-matrix/guests");
+    let listed =
+        fs::read_dir(&folder).with_context(|| format!("no reports in {}: run kernel-matrix", folder.display()))?;
+    let paths = listed.flatten().map(|entry| entry.path());
+    let mut reports: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
+    reports.sort();
+    Ok(reports)
 }
 
 /// Where cargo builds to.

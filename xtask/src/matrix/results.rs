@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// Lines of the console that are shown of a guest that failed.
 const TAIL: usize = 60;
 
-/// One line of `GAIT_SUITE_REPORT`, as far as it is looked at here.
+/// One line of `GAIT_SUITE_REPORT`, as far as tasks look at it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Line {
     /// Which suite.
@@ -17,6 +17,27 @@ pub struct Line {
     /// Why it failed or was skipped.
     #[serde(default)]
     pub reason: String,
+    /// Ids of the escape corpus.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// What denied the attack.
+    #[serde(default)]
+    pub denied_by: Vec<String>,
+    /// What else should be known.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// `native`, or the guest's name.
+    #[serde(default)]
+    pub guest: String,
+    /// The kernel's release.
+    #[serde(default)]
+    pub kernel: String,
+    /// Its security modules.
+    #[serde(default)]
+    pub lsm: String,
+    /// Who enforced; empty if nothing ran.
+    #[serde(default)]
+    pub engine: String,
 }
 
 /// Sums, and why.

@@ -6,14 +6,16 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::ensure;
 use kernel_suite::CANARY;
 use kernel_suite::denial::{Denial, denial};
-use kernel_suite::need::GUARD;
+use kernel_suite::need::{GUARD, Need};
 use kernel_suite::run;
-use kernel_suite::scene::{CORPUS_POLICY, Scene};
+use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Scene};
 use kernel_suite::suite::{Test, test};
 
 pub fn tests() -> Vec<Test> {
     let denials = [files(), nameless(), loaders(), races()].into_iter().flatten().map(Denial::test);
-    denials.chain([recorded_argv(), children_stay_in_the_policy(), names_decide_nothing()]).collect()
+    denials
+        .chain([recorded_argv(), handled_programs(), children_stay_in_the_policy(), names_decide_nothing()])
+        .collect()
 }
 
 /// A program in W, put there beforehand: what the agent could have built or copied.
@@ -79,6 +81,53 @@ fn files() -> Vec<Denial> {
             .runs(&["/usr/bin/python3", "-c", "import subprocess; subprocess.run(['{W}/mine', 'say'])"])
             .shows("it-ran")
             .recorded("proc.exec", "{W}/mine", "endpoint_path_not_allowlisted"),
+        run("EX-05 a program that calls itself something else")
+            .setup(planted)
+            .calls(&["execve s:{W}/mine argv:/usr/bin/true,say argv:A=1"])
+            .shows("it-ran"),
+        run("EX-05 one program of many names, by a link that is named as an allowed one")
+            .setup(|scene| {
+                planted(scene)?;
+                Ok(std::os::unix::fs::symlink("mine", scene.path("{W}/true"))?)
+            })
+            .runs(&["/bin/bash", "-c", "exec -a true {W}/true say"])
+            .shows("it-ran"),
+        run("EX-04 a denied program under awk and tar")
+            .setup(planted)
+            .runs(&[
+                "/bin/sh",
+                "-c",
+                "awk 'BEGIN { system(\"./mine say\") }' || tar -cf - own | tar -xf - --to-command='./mine say'",
+            ])
+            .shows("it-ran"),
+        run("EX-04 a denied program under git")
+            .needs(&[Need::Program("git")])
+            .setup(|scene| {
+                planted(scene)?;
+                let made = scene.bare(&["git", "init", "-q", "{W}"])?;
+                ensure!(made.code == 0, "{made:?}");
+                Ok(())
+            })
+            .runs(&["/bin/sh", "-c", "git -c alias.x='!{W}/mine say' x"])
+            .shows("it-ran"),
+        denial("EX-13 a child that shares its parent's memory")
+            .runs(&[
+                "/usr/bin/python3",
+                "-c",
+                "import os; os.waitpid(os.posix_spawn('/bin/cat', ['cat', '{S}/secret'], {}), 0)",
+            ])
+            .shows(CANARY)
+            .recorded("fs.read", "{S}/secret", "endpoint_path_denied"),
+        denial("EX-13 leaving for another control group")
+            .needs(&[Need::Root, Need::File("/sys/fs/cgroup/cgroup.procs")])
+            .policy(ALLOW_ALL)
+            .calls(&["open s:/sys/fs/cgroup/cgroup.procs 1", "write $1 s:0 1"])
+            .recorded("fs.write", "/sys/fs/cgroup/cgroup.procs", "guard_floor_privilege"),
+        denial("EX-11 registering a handler for programs of one's own kind")
+            .needs(&[Need::Root, Need::File("/proc/sys/fs/binfmt_misc/register")])
+            .policy(ALLOW_ALL)
+            .calls(&["open s:/proc/sys/fs/binfmt_misc/register 1"])
+            .recorded("fs.write", "/proc/sys/fs/binfmt_misc/register", "guard_floor_privilege"),
         denial("EX-12 a denied program after a double fork and setsid")
             .setup(planted)
             .runs(&["/bin/sh", "-c", "(setsid sh -c './mine say >late' &) ; sleep 0.3; cat late"])
@@ -175,6 +224,39 @@ fn recorded_argv() -> Test {
         recorded.sort();
         ensure!(said.len() == tries as usize, "only {} echoes ran: {:?}", said.len(), guarded.ran.stderr);
         ensure!(said == recorded, "said {said:?}, recorded {recorded:?}");
+        Ok(())
+    })
+}
+
+/// A handler of the machine's, as an emulator's, that runs a program which the agent may not.
+fn handled_programs() -> Test {
+    let needs = [Need::Root, Need::Disposable, Need::File("/proc/sys/fs/binfmt_misc/register")];
+    test("EX-11 a program that a handler would run is judged", GUARD.into_iter().chain(needs), || {
+        let set_up = || {
+            let scene = Scene::new()?;
+            planted(&scene)?;
+            fs::write(scene.path("{R}/bin/odd"), "SUITE-FORMAT say\n")?;
+            fs::set_permissions(scene.path("{R}/bin/odd"), fs::Permissions::from_mode(0o755))?;
+            let handler = scene.expand(":gait-suite:M::SUITE-FORMAT::{R}/wrap:");
+            fs::write(scene.path("{R}/wrap"), scene.expand("#!/bin/sh\nexec {W}/mine say\n"))?;
+            fs::set_permissions(scene.path("{R}/wrap"), fs::Permissions::from_mode(0o755))?;
+            fs::write("/proc/sys/fs/binfmt_misc/register", handler)?;
+            anyhow::Ok(scene)
+        };
+        let tear_down = || fs::write("/proc/sys/fs/binfmt_misc/gait-suite", "-1");
+        let scene = set_up()?;
+        let control = scene.bare(&["{R}/bin/odd"]);
+        tear_down()?;
+        let control = control?;
+        ensure!(control.stdout.contains("it-ran"), "control: {control:?}");
+        let scene = set_up()?;
+        let guarded = scene.guarded(CORPUS_POLICY, &["/bin/sh", "-c", "{R}/bin/odd"]);
+        tear_down()?;
+        let guarded = guarded?;
+        ensure!(!guarded.ran.stdout.contains("it-ran"), "{:?}", guarded.ran);
+        let wrap = scene.expand("{R}/wrap");
+        let denied = guarded.pack.denied().find(|denied| denied.tool == "proc.exec" && denied.value == wrap);
+        ensure!(denied.is_some(), "no record of {wrap}: {:?}", guarded.pack.decided);
         Ok(())
     })
 }

@@ -256,6 +256,24 @@ fn changes() -> Vec<Denial> {
         )
     };
     vec![
+        denial("FS-22 shared memory of all")
+            .needs(&[Need::File("/dev/shm")])
+            .calls(&[
+                &format!("openat -100 s:/dev/shm/gait-suite {WRITE_CREATE_TRUNCATE} 0o600"),
+                "unlink s:/dev/shm/gait-suite",
+            ])
+            .recorded("fs.write", "/dev/shm/gait-suite", "endpoint_path_not_allowlisted"),
+        change("FS-20 room made in a file").calls(&["openat -100 s:{S}/secret 1", "fallocate $1 0 0 4096"]),
+        change("FS-20 a file copied into another by the kernel").calls(&[
+            "openat -100 s:{S}/secret 1",
+            "openat -100 s:{W}/own 0",
+            "copy_file_range $2 0 $1 0 3 0",
+        ]),
+        change("FS-20 a file sent into another").calls(&[
+            "openat -100 s:{S}/secret 1",
+            "openat -100 s:{W}/own 0",
+            "sendfile $1 $2 0 3",
+        ]),
         new("FS-13 mkdir", "mkdir s:{S}/new 0o755"),
         new("FS-13 mkdirat", "mkdirat -100 s:{S}/new 0o755"),
         new("FS-13 a FIFO", "mknod s:{S}/new 0o010644 0"),
@@ -279,6 +297,10 @@ fn changes() -> Vec<Denial> {
             .changes("{S}/empty")
             .recorded("fs.delete", "{S}/empty", "endpoint_path_not_allowlisted"),
         change("FS-13 truncate").calls(&["truncate s:{S}/secret 0"]),
+        denial("FS-27 what was refused does not seem to be there")
+            .runs(&["/bin/sh", "-c", "echo kept >{S}/new && cat {S}/new"])
+            .shows("kept")
+            .recorded("fs.write", "{S}/new", "endpoint_path_not_allowlisted"),
         denial("FS-13 a device node")
             .needs(&[Need::Root])
             .calls(&["mknod s:{W}/device 0o020666 0x103"])

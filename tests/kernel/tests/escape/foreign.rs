@@ -103,6 +103,17 @@ fn privileged() -> Vec<Denial> {
     let root = [Need::Root];
     vec![
         privilege("PR-05 a BPF map", &root, "sys.bpf", &["bpf 0 hex:0200000004000000040000000100000000000000 20"]),
+        privilege(
+            "PR-06 looking for the maps of a guard",
+            &root,
+            "sys.bpf",
+            &["bpf 0 hex:0200000004000000040000000100000000000000 20", "bpf 12 hex:000000000000000000000000 12"],
+        ),
+        denial("PR-06 changing what is pinned in the kernel's memory")
+            .needs(&[Need::Root, Need::Mount("/sys/fs/bpf")])
+            .policy(ALLOW_ALL)
+            .calls(&["mkdir s:/sys/fs/bpf/gait-suite 0o755", "rmdir s:/sys/fs/bpf/gait-suite"])
+            .recorded("fs.write", "/sys/fs/bpf/gait-suite", "guard_floor_privilege"),
         floor("PR-05 user fault handling", &[], "sys.userfaultfd", &["userfaultfd 1"]),
         floor("PR-05 the keyring", &[], "sys.keyctl", &["keyctl 0 -3 1 0 0"]),
         floor("PR-05 a new key", &[], "sys.add_key", &["add_key s:user s:suite s:value 5 -2"]),

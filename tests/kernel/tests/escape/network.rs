@@ -20,12 +20,12 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// A TCP server on 127.0.0.1 that counts who came, for as long as the suite runs.
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     accepted: AtomicUsize,
 }
 
-fn server() -> &'static Server {
+pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     static STARTED: OnceLock<()> = OnceLock::new();
     let listener = TcpListener::bind("127.0.0.1:0");
@@ -170,12 +170,7 @@ fn unix() -> Vec<Denial> {
             .shows("sent")
             .recorded("net.unix", "{R}/log", "endpoint_path_not_allowlisted"),
         denial("NET-09 an abstract name")
-            .setup(|_| {
-                static ABSTRACT: OnceLock<bool> = OnceLock::new();
-                let listening = ABSTRACT.get_or_init(|| abstract_listener("gait-suite").is_ok());
-                ensure!(*listening, "no abstract socket");
-                Ok(())
-            })
+            .setup(|_| listen_abstract("gait-suite"))
             .runs(&["/usr/bin/python3", "-c", CONNECT, "\\0gait-suite"])
             .shows("connected")
             .recorded("net.unix", "unix:@gait-suite", "default_block"),
@@ -202,10 +197,15 @@ fn listen(scene: &Scene, path: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn abstract_listener(name: &str) -> anyhow::Result<()> {
+/// Listens on an abstract name until the suite ends; the second time, it does so already.
+pub fn listen_abstract(name: &str) -> anyhow::Result<()> {
     use std::os::linux::net::SocketAddrExt as _;
     let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-    std::mem::forget(UnixListener::bind_addr(&address)?);
+    match UnixListener::bind_addr(&address) {
+        Ok(listener) => std::mem::forget(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }
 
@@ -237,7 +237,7 @@ fn races() -> Vec<Denial> {
     ]
 }
 
-fn one_address(address: &str) -> String {
+pub fn one_address(address: &str) -> String {
     format!(
         "  - name: one-address\n    priority: 40\n    effect: allow\n    match: {{ target_values: [\"{address}\"] }}\n\
          \x20 - name: any-port\n    priority: 41\n    effect: allow\n    match: {{ target_values: [\"0.0.0.0:0\", \"127.0.0.1:0\"] }}\n"

@@ -1,8 +1,10 @@
 //! SUP and SEC: the guard itself, its files, and what it writes down.
 
-use anyhow::ensure;
+use std::collections::BTreeSet;
+
+use anyhow::{Context, ensure};
 use kernel_suite::denial::{Denial, denial};
-use kernel_suite::need::GUARD;
+use kernel_suite::need::{GUARD, Need};
 use kernel_suite::run;
 use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Guarded, Scene};
 use kernel_suite::suite::{Test, test};
@@ -18,6 +20,9 @@ pub fn tests() -> Vec<Test> {
         secrets_stay_out(),
         approval_without_an_approver(),
         terminal_escapes(),
+        a_record_in_a_name(),
+        a_member_with_a_way_out(),
+        numbers_that_come_again(),
     ];
     own_files().into_iter().map(Denial::test).chain(bodies).collect()
 }
@@ -156,6 +161,64 @@ fn approval_without_an_approver() -> Test {
         ensure!(guarded.ran.stdout.is_empty() && guarded.ran.code == 1, "{:?}", guarded.ran);
         let denied = guarded.pack.denied().find(|denied| denied.rule.as_deref() == Some("ask"));
         ensure!(denied.is_some_and(|denied| denied.count == 1), "{:?}", guarded.pack.decided);
+        Ok(())
+    })
+}
+
+fn a_record_in_a_name() -> Test {
+    let name = "x%22%7d%0a%7b%22type%22%3a%22decision%22%2c%22seq%22%3a1%7d";
+    let recorded = "{S}/x\"}\n{\"type\":\"decision\",\"seq\":1}";
+    let call = format!("openat -100 s:{{S}}/{name} 0o101 0o644");
+    let denial = denial("SUP-10 a name that would end its record and begin another").calls(&[&call]).changes("{S}");
+    denial.recorded("fs.write", recorded, "endpoint_path_not_allowlisted").test()
+}
+
+fn a_member_with_a_way_out() -> Test {
+    let needs = GUARD.into_iter().chain([Need::Program("python3")]);
+    test("SUP-10 a runpack with a member that leads out of it does not verify", needs, || {
+        let scene = Scene::new()?;
+        scene.guarded(ALLOW_ALL, &["/bin/true"])?;
+        let pack = scene.newest_pack()?.to_string_lossy().into_owned();
+        let gait = run::gait().to_string_lossy().into_owned();
+        for name in ["../../evil", "/evil", "a\\..\\..\\evil", "run.json"] {
+            let changed = scene.expand("{R}/changed.zip");
+            std::fs::copy(&pack, &changed)?;
+            let add = "import sys, warnings, zipfile; warnings.simplefilter('ignore')
+zipfile.ZipFile(sys.argv[1], 'a').writestr(sys.argv[2], 'evil')";
+            let added = scene.bare(&["/usr/bin/python3", "-c", add, &changed, name])?;
+            ensure!(added.code == 0, "{added:?}");
+            let verified = scene.bare(&[&*gait, "verify", &changed])?;
+            ensure!(verified.code != 0, "with {name}: {verified:?}");
+            ensure!(!scene.path("{R}/evil").exists() && !std::path::Path::new("/evil").exists(), "{name} was written");
+        }
+        Ok(())
+    })
+}
+
+fn numbers_that_come_again() -> Test {
+    let needs = GUARD.into_iter().chain([Need::Root, Need::Disposable]);
+    test("SUP-11 processes whose numbers come again are told apart", needs, || {
+        const LIMIT: &str = "/proc/sys/kernel/pid_max";
+        // The least that the kernel takes is 301, and a few are in use.
+        const NUMBERS: &str = "500";
+        const CHILDREN: u64 = 600;
+        let scene = Scene::new()?;
+        let usual = std::fs::read_to_string(LIMIT)?;
+        std::fs::write(LIMIT, NUMBERS)?;
+        let script = format!("for n in $(seq {CHILDREN}); do ( : <{{S}}/secret ) 2>/dev/null; done; echo done");
+        let ran = scene.guarded(CORPUS_POLICY, &["/bin/bash", "-c", &script]);
+        std::fs::write(LIMIT, usual)?;
+        let Guarded { ran, pack } = ran?;
+        ensure!(ran.stdout == "done\n", "{ran:?}");
+        let secret = scene.expand("{S}/secret");
+        let denied = |line: &&serde_json::Value| line["intent"]["targets"][0]["value"] == secret.as_str();
+        let define = pack.lines("define").find(denied).with_context(|| format!("{:?}", pack.decided))?;
+        let decisions = pack.lines("decision").filter(|line| line["def"] == define["def"]);
+        let processes: BTreeSet<u64> = decisions.filter_map(|line| line["proc"].as_u64()).collect();
+        ensure!(processes.len() as u64 == CHILDREN, "{} processes of {CHILDREN}", processes.len());
+        let forks = pack.lines("fork").filter(|line| line["proc"].as_u64().is_some_and(|n| processes.contains(&n)));
+        let numbers: BTreeSet<u64> = forks.filter_map(|line| line["pid"].as_u64()).collect();
+        ensure!((numbers.len() as u64) < CHILDREN, "no number came again: the test proves nothing");
         Ok(())
     })
 }
