@@ -98,7 +98,14 @@ fn promises(abi: u32, lsm: &str) -> String {
 /// Why no guest can be made here.
 fn missing() -> Option<String> {
     let absent = TOOLS.iter().find(|(tool, _)| !is_here(tool));
-    absent.map(|(tool, package)| format!("no {tool}: install {package}"))
+    let absent = absent.map(|(tool, package)| format!("no {tool}: install {package}"));
+    absent.or_else(|| (!is_static(BUSYBOX)).then(|| format!("{BUSYBOX} is not static: install busybox-static")))
+}
+
+/// Whether a program needs no loader, whose name would be in it.
+fn is_static(program: &str) -> bool {
+    let loader = b"/lib64/ld-linux";
+    fs::read(program).is_ok_and(|bytes| !bytes.windows(loader.len()).any(|window| window == loader))
 }
 
 fn skip_all(guests: &[Guest], why: &str) -> [usize; 3] {
@@ -290,6 +297,11 @@ mod tests {
     fn what_goes_through_the_guests_shell_is_words() {
         assert!(Asked::parse(&["--only", "FS-01,DEG"]).is_ok());
         assert!(Asked::parse(&["--only", "$(reboot)"]).is_err());
+    }
+
+    #[test]
+    fn a_program_with_a_loader_is_told_from_one_without() {
+        assert!(!is_static("/bin/sh") && !is_static("/no/such/program"));
     }
 
     #[test]
