@@ -34,7 +34,7 @@ fn policy(closed: &[Vec<u8>], unchanged: &[Vec<u8>]) -> String {
         // Writing to a String can't fail.
         let _ = write!(
             text,
-            "  - name: {tool}\n    priority: {}\n    effect: allow\n    match: {{tool_names: [{tool}]}}\n    endpoint:\n      enabled: true\n      action: deny\n      path_denylist:\n",
+            "  - name: {tool}\n    priority: {}\n    effect: allow\n    match: {{tool_names: [{tool}]}}\n    endpoint:\n      enabled: true\n      action: block\n      path_denylist:\n",
             priority + 1
         );
         for path in paths {
