@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use gait_core::intent::{Args, Context, EndpointClass, Intent, IntentParts, Provenance, Target, TargetKind};
+use gait_core::intent::{
+    Args, Context, EndpointClass, Intent, IntentParts, IntentRequest, Provenance, Target, TargetKind,
+};
 use gait_core::name::name;
 use gait_core::policy::compile::{CompileError, CompiledPolicy, Kind, Limits};
 use gait_core::policy::{Policy, Strictness, evaluate};
@@ -307,6 +309,14 @@ fn check(document: &Value, subjects: &[Subject]) -> Result<usize, TestCaseError>
         prop_assert_eq!(is_remarked, kind.target_kind == TargetKind::Path && !is_clean(&value));
         reference.reason_codes.retain(|code| code != "intent_path_not_clean");
         by_rule += usize::from(reference.matched_rule.is_some());
+        let whole = intent(kind, &value, domain, &context);
+        match compiled.decide_intent(&whole) {
+            Some(decided) => prop_assert_eq!(decided, &evaluate(&policy, &whole)),
+            None => {
+                let may_be_escaped = whole.targets()[0].value.bytes().any(|byte| byte == 0 || byte == 0xF4);
+                prop_assert!(is_remarked || may_be_escaped);
+            }
+        }
         prop_assert_eq!(walked, &reference, "{:?} {:?}", kind, String::from_utf8_lossy(&value));
     }
     Ok(by_rule)
@@ -332,6 +342,41 @@ fn compile(text: &str, limits: &Limits) -> Result<CompiledPolicy, CompileError> 
 fn deny(patterns: impl Iterator<Item = String>) -> String {
     let patterns: Vec<String> = patterns.collect();
     json!({ "rules": [{ "name": "many", "effect": "allow", "endpoint": { "path_denylist": patterns } }] }).to_string()
+}
+
+/// Intents that differ from what the tables were made for, each in one point: the evaluator has to be asked.
+#[test]
+fn an_intent_that_says_more_than_its_kind_is_not_decided_by_the_tables() {
+    let compiled = compile("default_verdict: allow", &Limits::default()).unwrap();
+    let document = |change: &dyn Fn(&mut Value)| {
+        let mut document = json!({
+            "tool_name": "fs.read",
+            "targets": [{"kind": "path", "value": "/a/b", "operation": "read"}],
+            "arg_provenance": Provenance::SYSTEM,
+            "context": {"identity": "agent", "workspace": "/w/p", "risk_class": "high"},
+        });
+        change(&mut document);
+        IntentRequest::read(document.to_string().as_bytes()).unwrap().normalize().unwrap()
+    };
+    assert!(compiled.decide_intent(&document(&|_| ())).is_some());
+    let changes: [(&str, &dyn Fn(&mut Value)); 13] = [
+        ("identity", &|d| d["context"]["identity"] = "other".into()),
+        ("session", &|d| d["context"]["session_id"] = "s".into()),
+        ("tool", &|d| d["tool_name"] = "fs.other".into()),
+        ("operation", &|d| d["targets"][0]["operation"] = "get".into()),
+        ("class", &|d| d["targets"][0]["endpoint_class"] = "fs.write".into()),
+        ("kind", &|d| d["targets"][0]["kind"] = "url".into()),
+        ("sensitivity", &|d| d["targets"][0]["sensitivity"] = "pii".into()),
+        ("label", &|d| d["targets"][0]["endpoint_domain"] = "a.example".into()),
+        ("destructive", &|d| d["targets"][0]["destructive"] = true.into()),
+        ("two targets", &|d| d["targets"][1] = json!({"kind": "path", "value": "/c", "operation": "read"})),
+        ("no target", &|d| d["targets"] = json!([])),
+        ("provenance", &|d| d["arg_provenance"] = json!([])),
+        ("spelling", &|d| d["targets"][0]["value"] = "/a/../b".into()),
+    ];
+    for (what, change) in changes {
+        assert_eq!(compiled.decide_intent(&document(change)), None, "{what}");
+    }
 }
 
 #[test]

@@ -113,17 +113,20 @@ pub struct Provenance {
 
 impl Provenance {
     /// `[{"arg_path":"$","source":"system"}]`: every argument of what a guard observed.
-    pub const SYSTEM: &[Self] = &[Self {
-        arg_path: Cow::Borrowed("$"),
-        integrity_digest: Cow::Borrowed(""),
-        source: ProvenanceSource::System,
-        source_ref: Cow::Borrowed(""),
-    }];
+    pub const SYSTEM: &[Self] = &OBSERVED;
 
     fn sort_key(&self) -> impl Ord + '_ {
         (&*self.arg_path, self.source, &*self.source_ref, &*self.integrity_digest)
     }
 }
+
+/// In one place, so that who has it can be told by where it is.
+static OBSERVED: [Provenance; 1] = [Provenance {
+    arg_path: Cow::Borrowed("$"),
+    integrity_digest: Cow::Borrowed(""),
+    source: ProvenanceSource::System,
+    source_ref: Cow::Borrowed(""),
+}];
 
 /// The skill that makes the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::evaluate::{Decision, evaluate};
 use super::super::model::{Policy, Verdict};
 use super::super::pattern::Token;
+use super::hash::FastMap;
 use super::kind::{Condition, Kind, ListOf, LiveRule, live_rules, settled};
 use super::nfa::ListId;
 use super::table::{Ends, Table};
@@ -105,7 +106,8 @@ impl<'p> Builder<'p> {
             joins: Vec::new(),
             outcomes: Vec::new(),
             kinds: Vec::new(),
-            ids: HashMap::new(),
+            ids: FastMap::default(),
+            context: Arc::clone(context),
             undecidable: Decision {
                 verdict: Verdict::Block,
                 reason_codes: vec!["guard_engine_undecidable".to_owned()],

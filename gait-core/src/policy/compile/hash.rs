@@ -1,11 +1,12 @@
-//! A fast hash for keys that nobody outside can choose to collide: the numbers of states.
+//! A fast hash for keys that nobody outside can choose to collide: the numbers of states, and the kinds that an engine
+//! knows.
 //!
 //! Numbers are given out in the order in which states are met, never in that of a hash map, so the
 //! tables don't depend on this.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A map keyed by numbers of states.
+/// A map with such keys.
 pub(super) type FastMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Mix>>;
 
 /// Multiply and rotate, as in rustc's own tables.

@@ -12,6 +12,7 @@
 mod build;
 mod byte_dfa;
 mod hash;
+mod intent;
 mod kind;
 mod minimise;
 mod nfa;
@@ -20,13 +21,14 @@ mod table;
 mod tables_view;
 mod unit;
 mod unit_dfa;
+mod walk;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use self::build::Builder;
+use self::hash::FastMap;
 pub use self::kind::Kind;
 use self::table::Table;
 pub use self::tables_view::{Ask, Automata};
@@ -110,7 +112,9 @@ pub struct CompiledPolicy {
     joins: Vec<Arc<[u32]>>,
     outcomes: Vec<Decision>,
     kinds: Vec<CompiledKind>,
-    ids: HashMap<Kind, KindId>,
+    ids: FastMap<Kind, KindId>,
+    /// What all kinds have in common.
+    context: Arc<Context>,
     undecidable: Decision,
 }
 
@@ -183,8 +187,15 @@ impl CompiledPolicy {
 
     fn outcome(&self, kind: &CompiledKind, value: &[u8], domain: Option<&[u8]>) -> Option<u32> {
         match kind.shape {
-            Shape::Constant(outcome) => Some(outcome),
             Shape::Path(_) if !is_clean(value) => None,
+            _ => self.outcome_of_clean(kind, value, domain),
+        }
+    }
+
+    /// The outcome, if a value that is a path is clean.
+    fn outcome_of_clean(&self, kind: &CompiledKind, value: &[u8], domain: Option<&[u8]>) -> Option<u32> {
+        match kind.shape {
+            Shape::Constant(outcome) => Some(outcome),
             Shape::Path(join) | Shape::Value(join) => {
                 let ends = self.tables.get(join.table as usize)?.walk(value);
                 self.joined(join, ends)
@@ -192,7 +203,7 @@ impl CompiledPolicy {
             Shape::Host { value: table, join } => {
                 let domain = domain.filter(|domain| names_host(value, domain))?;
                 let first = match table {
-                    Some(table) => self.tables.get(table as usize)?.walk(value)[0],
+                    Some(table) => self.tables.get(table as usize)?.walk_anchored(value),
                     None => 0,
                 };
                 let [second, _] = self.tables.get(join.table as usize)?.walk(domain);
@@ -258,19 +269,15 @@ fn put(out: &mut Vec<u8>, number: usize) {
 /// Whether a path has no empty segment, no `.`, no `..`: those of the kernel never do.
 fn is_clean(path: &[u8]) -> bool {
     let relative = path.strip_prefix(b"/").unwrap_or(path);
-    if relative.is_empty() {
-        return true;
+    let Some((first, after)) = relative.split_first() else { return true };
+    // No branch per byte: hardly a path has a segment that begins like this.
+    let is_suspect = |before: u8, byte: u8| (before == b'/') & ((byte == b'/') | (byte == b'.'));
+    let pairs = relative.iter().zip(after);
+    let has_suspect = pairs.fold(is_suspect(b'/', *first), |found, (before, byte)| found | is_suspect(*before, *byte));
+    match relative.last() {
+        Some(b'/') => false,
+        _ => !has_suspect || relative.split(|byte| *byte == b'/').all(|segment| !matches!(segment, b"" | b"." | b"..")),
     }
-    let segment_is_clean = |start: usize| match relative.get(start) {
-        None | Some(b'/') => false,
-        Some(b'.') => match relative.get(start + 1) {
-            None | Some(b'/') => false,
-            Some(b'.') => !matches!(relative.get(start + 2), None | Some(b'/')),
-            Some(_) => true,
-        },
-        Some(_) => true,
-    };
-    segment_is_clean(0) && relative.iter().enumerate().all(|(at, byte)| *byte != b'/' || segment_is_clean(at + 1))
 }
 
 /// Whether `value` is `domain` and a port, and the domain is in the one form that names it.

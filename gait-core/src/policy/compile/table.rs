@@ -1,7 +1,7 @@
 //! One table of cells that two automata share: patterns tied to the root, and patterns that float.
 //!
 //! Anchored patterns and patterns that start with `**` are kept apart because their product grows
-//! with the product of their sizes. Walked in lockstep they cost no more than one.
+//! with the product of their sizes.
 
 use super::super::pattern::{Token, Tree};
 use super::byte_dfa::{ByteDfa, compose};
@@ -10,6 +10,7 @@ use super::nfa::{ListId, Nfa};
 use super::tables_view::Automata;
 use super::unit::{Alphabet, Spelling};
 use super::unit_dfa::{Budget, Marks, TooLarge, UnitDfa};
+use super::walk::Walker;
 
 /// The two automata, minimised, over common byte classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(super) struct Table {
     width: u32,
     /// The row at which the anchored and the floating automaton start.
     starts: [u32; 2],
+    /// The same two in the form they are walked in. The cells are what they are the same as, and what is digested.
+    walkers: [Walker; 2],
 }
 
 /// By end class of one automaton: the lists matched by the names that end in it.
@@ -71,6 +74,7 @@ impl Table {
         let mut cells = Vec::new();
         let mut starts = [0; 2];
         let mut ends: [Ends; 2] = Default::default();
+        let mut end_classes: [Vec<u32>; 2] = Default::default();
         for (which, dfa) in dfas.iter().enumerate() {
             let base = cells.len() as u32;
             starts[which] = base;
@@ -83,14 +87,32 @@ impl Table {
                     numbers.len() - 1
                 });
                 cells.push(end as u32);
+                end_classes[which].push(end as u32);
             }
         }
-        (Self { classes, cells: cells.into(), width, starts }, ends)
+        let walkers = [0, 1].map(|which| {
+            let dfa = &dfas[which];
+            let classes = byte_classes.map(|class| columns[which][usize::from(class)]);
+            Walker::of(&classes, dfa.width, &dfa.next, &end_classes[which], dfa.start)
+        });
+        (Self { classes, cells: cells.into(), width, starts, walkers }, ends)
     }
 
     /// The end classes of `bytes` in both automata.
     #[inline]
     pub(super) fn walk(&self, bytes: &[u8]) -> [u32; 2] {
+        [self.walkers[0].walk(bytes), self.walkers[1].walk(bytes)]
+    }
+
+    /// The end class of `bytes` in the anchored automaton alone.
+    #[inline]
+    pub(super) fn walk_anchored(&self, bytes: &[u8]) -> u32 {
+        self.walkers[0].walk(bytes)
+    }
+
+    /// As [`Table::walk`], by the cells.
+    #[cfg(test)]
+    fn walk_cells(&self, bytes: &[u8]) -> [u32; 2] {
         let [mut anchored, mut floating] = self.starts;
         for byte in bytes {
             let column = u32::from(self.classes[usize::from(*byte)]);
@@ -163,6 +185,7 @@ mod tests {
 
     fn matched(table: &Table, ends: &[Ends; 2], bytes: &[u8]) -> Vec<ListId> {
         let [anchored, floating] = table.walk(bytes);
+        assert_eq!(table.walk_cells(bytes), [anchored, floating], "{:?}", String::from_utf8_lossy(bytes));
         let mut lists = [&*ends[0][anchored as usize], &*ends[1][floating as usize]].concat();
         lists.sort_unstable();
         lists.dedup();
