@@ -1,11 +1,14 @@
 //! Tasks of this workspace that cargo itself has no command for. `cargo xtask` lists them.
 
 mod bench;
+mod budgets;
 mod escape;
 mod formats;
+mod gate;
 mod matrix;
 mod process;
 mod scale;
+mod statistics;
 mod workload;
 
 use std::process::ExitCode;
@@ -16,6 +19,12 @@ const USAGE: &str = "usage: cargo xtask <task>
       what the guard costs: each workload bare and under `gait exec`, interleaved in one run, as ratios of
       medians, pinned to one processor and not; and an open beside the cheapest race-free one. Words choose
       workloads by name.
+  bench-gate [--rounds N] [WORD ...]
+      what a decision costs: `decision`, in process, by the compiled policy beside other policy engines with the same
+      1,000 rules; `process`, a whole `gait gate eval` beside `/bin/true`, wall time and peak memory.
+  bench-budgets <binary> <report.json> [budgets.json]
+      what commands take from start to end, held against perf/runtime_slo_budgets.json: exit code 1 if one takes more,
+      2 if the binary or the budgets can't be used.
   docs-formats [--check]
       write what the schemas say into the pages of docs/formats, between their markers; with --check change
       nothing, and fail if a page is not up to date.
@@ -35,6 +44,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["bench", rest @ ..] => bench::run(rest),
+        ["bench-budgets", rest @ ..] => return budgets::run(rest),
+        ["bench-gate", rest @ ..] => gate::run(rest),
         ["docs-formats"] => formats::run(formats::Mode::Write),
         ["docs-formats", "--check"] => formats::run(formats::Mode::Check),
         ["escape-report", rest @ ..] => escape::run(rest),

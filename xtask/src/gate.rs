@@ -1,0 +1,110 @@
+//! What a decision of the gate costs: in process beside other engines, and as a whole process beside `/bin/true`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+use wait4::Wait4;
+
+use crate::statistics::percentile;
+
+/// What the other implementation of the contract takes for a decision, where `/bin/true` takes [`THEIR_TRUE_MS`].
+const THEIR_MS: f64 = 10.2;
+const THEIR_TRUE_MS: f64 = 0.93;
+const THEIR_MB: f64 = 9.0;
+/// The shares of those that are wanted.
+const WALL_SHARE: f64 = 0.3;
+const MEMORY_SHARE: f64 = 0.5;
+
+const POLICY: &str = "default_verdict: block\nrules:\n- name: reads\n  priority: 10\n  effect: allow\n  match:\n    \
+                      tool_names: [tool.read]\n    risk_classes: [high]\n";
+const INTENT: &str = r#"{"schema_id":"gait.gate.intent_request","schema_version":"1.0.0","created_at":"2026-02-05T00:00:00Z","producer_version":"bench","tool_name":"tool.read","args":{"path":"/tmp/a"},"targets":[{"kind":"path","value":"/tmp/a","operation":"read"}],"context":{"identity":"bench","workspace":"/tmp","risk_class":"high"}}"#;
+
+/// Runs the bench and prints its tables on standard output.
+pub fn run(args: &[&str]) -> Result<()> {
+    let (mut rounds, mut words) = (None, Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match *arg {
+            "--rounds" => rounds = Some(args.next().context("--rounds needs a number")?.parse::<usize>()?),
+            flag if flag.starts_with('-') => bail!("unknown flag `{flag}`"),
+            word => words.push(word),
+        }
+    }
+    ensure!(rounds != Some(0), "at least one round");
+    let wants = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
+    if wants("process") {
+        process(rounds.unwrap_or(200))?;
+    }
+    if wants("decision") {
+        decision(rounds.unwrap_or(20))?;
+    }
+    Ok(())
+}
+
+/// The bench of decisions has other engines as dependencies, so it is a package outside of the workspace.
+fn decision(rounds: usize) -> Result<()> {
+    let root = crate::bench::root();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["run", "--release", "--quiet", "--locked", "--manifest-path"]);
+    command.arg(root.join("benches/gate/Cargo.toml")).arg("--").arg(rounds.to_string());
+    let status = command.env("CARGO_TARGET_DIR", target).current_dir(root).status()?;
+    ensure!(status.success(), "benches/gate: {status}");
+    Ok(())
+}
+
+/// Wall milliseconds and peak memory of many runs.
+#[derive(Default)]
+struct Costs {
+    wall_ms: Vec<f64>,
+    peak_bytes: u64,
+}
+
+fn process(rounds: usize) -> Result<()> {
+    let gait = crate::bench::gait_binary()?;
+    let folder = TempDir::with_prefix("gait-gate-")?;
+    fs::write(folder.path().join("policy.yaml"), POLICY)?;
+    fs::write(folder.path().join("intent.json"), INTENT)?;
+    let words = ["gate", "eval", "--policy", "policy.yaml", "--intent", "intent.json", "--json"];
+    let (mut bare, mut gate) = (Costs::default(), Costs::default());
+    for _ in 0..rounds {
+        once(Path::new("/bin/true"), &[], folder.path(), &mut bare)?;
+        once(&gait, &words, folder.path(), &mut gate)?;
+    }
+    let answer = fs::read_to_string(folder.path().join("answer"))?;
+    ensure!(answer.contains(r#""verdict":"allow""#), "the verdict is not the policy's: {answer}");
+
+    let [bare_ms, gate_ms] = [&bare, &gate].map(|costs| percentile(&costs.wall_ms, 50.0));
+    let ratio = gate_ms / bare_ms;
+    let wanted = WALL_SHARE * THEIR_MS / THEIR_TRUE_MS;
+    let [bare_mb, gate_mb] = [&bare, &gate].map(|costs| costs.peak_bytes as f64 / 1e6);
+    let met = |found: f64, goal: f64| if found <= goal { "met" } else { "MISSED" };
+    println!("gait gate eval beside /bin/true, medians of {rounds} interleaved runs");
+    println!(
+        "  wall: {gate_ms:.2} ms / {bare_ms:.2} ms = {ratio:.2}   (goal: {wanted:.2}, which is {WALL_SHARE} of the other's: {})",
+        met(ratio, wanted)
+    );
+    println!(
+        "  peak memory: {gate_mb:.1} MB (/bin/true: {bare_mb:.1})   (goal: {:.1}: {})\n",
+        MEMORY_SHARE * THEIR_MB,
+        met(gate_mb, MEMORY_SHARE * THEIR_MB)
+    );
+    Ok(())
+}
+
+fn once(program: &Path, words: &[&str], folder: &Path, costs: &mut Costs) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(words).current_dir(folder).env_clear().env("HOME", folder);
+    command.stdin(Stdio::null()).stdout(File::create(folder.join("answer"))?).stderr(Stdio::null());
+    let start = Instant::now();
+    let done = command.spawn().with_context(|| format!("{command:?}"))?.wait4()?;
+    costs.wall_ms.push(start.elapsed().as_secs_f64() * 1e3);
+    ensure!(done.status.success(), "{command:?}: {:?}", done.status);
+    costs.peak_bytes = costs.peak_bytes.max(done.rusage.maxrss);
+    Ok(())
+}
