@@ -56,7 +56,13 @@ pub fn token_paths(args: &Args) -> Vec<String> {
 /// Keys and tokens that can't be read, and what the profile demands: exit 6. A memory of used tokens that can't be
 /// locked or written: exit 1.
 pub fn assessment(args: &Args, ruling: &Ruling, case: &Case, enforced: bool) -> Result<Assessment, Failure> {
-    let ring = key_ring(args, case)?;
+    let ring = match key_ring(args, case.profile)? {
+        Some(ring) => ring,
+        None => KeyRing::shared(case.trace_key.clone()),
+    };
+    if case.profile == Profile::OssProd && ring.holds(&case.trace_key) {
+        return Err(Failure::invalid(ProfileError::SameKey));
+    }
     let tokens = token_paths(args).iter().map(|path| read_token(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
     let demand = Demand {
         intent_digest: case.intent_digest,
@@ -69,12 +75,29 @@ pub fn assessment(args: &Args, ruling: &Ruling, case: &Case, enforced: bool) -> 
     let Some(state) = args.raw("approval-single-use").filter(|path| !path.is_empty()) else {
         return Ok(assess(&tokens, &ring, &TokenUses::default(), &demand));
     };
-    let locked = LockedState::acquire(Path::new(state), "approval uses")?;
+    assess_remembered(Path::new(state), &tokens, &ring, &TokenUses::default(), &demand, enforced)
+}
+
+/// What `tokens` are worth where those that the file `state` or `own` remembers don't count again. With `enforced` those
+/// that decided are remembered in the file.
+///
+/// # Errors
+/// The file can't be locked or written: exit 1. It is no such memory: exit 6.
+pub fn assess_remembered(
+    state: &Path,
+    tokens: &[ApprovalToken],
+    ring: &KeyRing,
+    own: &TokenUses,
+    demand: &Demand<'_>,
+    enforced: bool,
+) -> Result<Assessment, Failure> {
+    let locked = LockedState::acquire(state, "approval uses")?;
     let mut used = match locked.read()? {
         Some(bytes) => TokenUses::read(&bytes).map_err(Failure::invalid)?,
         None => TokenUses::default(),
     };
-    let found = assess(&tokens, &ring, &used, &demand);
+    used.extend(own);
+    let found = assess(tokens, ring, &used, demand);
     if found.granted && enforced {
         used.remember(&found.uses, &demand.now);
         locked.write(&used.to_file_text().map_err(Failure::io)?)?;
@@ -82,16 +105,19 @@ pub fn assessment(args: &Args, ruling: &Ruling, case: &Case, enforced: bool) -> 
     Ok(found)
 }
 
-/// The keys whose approvals count: those of `--approver-key`, else that of the approval key flags, else, in the
-/// standard profile, the one that signs the trace.
-fn key_ring(args: &Args, case: &Case) -> Result<KeyRing, Failure> {
+/// The keys whose approvals count: those of `--approver-key`, else that of the approval key flags. None of them is an
+/// error in production.
+///
+/// # Errors
+/// A key that can't be read, or is demanded and missing: exit 6.
+pub fn key_ring(args: &Args, profile: Profile) -> Result<Option<KeyRing>, Failure> {
     let shared = keys::approval_key(args)?;
     let named: Vec<&OsStr> = args.every("approver-key").filter(|word| !word.is_empty()).collect();
     let ring = if named.is_empty() {
-        match (shared, case.profile) {
+        match (shared, profile) {
             (Some(key), _) => KeyRing::shared(key),
             (None, Profile::OssProd) => return Err(Failure::invalid(ProfileError::NoApprovalKey)),
-            (None, Profile::Standard) => return Ok(KeyRing::shared(case.trace_key.clone())),
+            (None, Profile::Standard) => return Ok(None),
         }
     } else {
         let mut ring = KeyRing::of_approvers();
@@ -104,10 +130,7 @@ fn key_ring(args: &Args, case: &Case) -> Result<KeyRing, Failure> {
         }
         ring
     };
-    if case.profile == Profile::OssProd && ring.holds(&case.trace_key) {
-        return Err(Failure::invalid(ProfileError::SameKey));
-    }
-    Ok(ring)
+    Ok(Some(ring))
 }
 
 /// `kim=keys/kim.pub`, or a path alone. No name has a slash, so a path with `=` in a folder's name is one.
@@ -120,7 +143,11 @@ fn approver_and_path(word: &OsStr) -> (Option<String>, &Path) {
     }
 }
 
-fn read_token(path: &Path) -> Result<ApprovalToken, Failure> {
+/// The token in the file at `path`.
+///
+/// # Errors
+/// It can't be read, or is none: exit 6.
+pub fn read_token(path: &Path) -> Result<ApprovalToken, Failure> {
     let bytes = file::read_at_most(path, MAX_TOKEN_BYTES)
         .map_err(|error| Failure::invalid(format!("read approval token: {error}")))?;
     ApprovalToken::read(&bytes).map_err(Failure::invalid)

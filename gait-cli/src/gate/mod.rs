@@ -1,10 +1,12 @@
 //! What a decision at a tool boundary needs from this machine: files, environment, commands, locks.
 //!
-//! The decision itself is made in `gait_core::gate`; `verb::gate_eval` puts the steps in order.
+//! The decision itself is made in `gait_core::gate`; `verb::gate_eval` puts the steps in order, and
+//! `gait_core::mcp::judge` does for sessions.
 
 pub mod approvals;
 pub mod broker;
 mod command;
+pub mod flags;
 pub mod rate_limits;
 
 use crate::failure::Failure;

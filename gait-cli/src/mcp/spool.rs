@@ -8,6 +8,7 @@ use crate::pack;
 use gait_core::canonical::{canonical_bytes, write_canonical};
 use gait_core::file::{PathError, create_folders};
 use gait_core::mcp::record::{Capture, session_run};
+use gait_core::mcp::salvage::SessionFile;
 use gait_core::mcp::session::{Call, Ended, Judged, Ledger, LedgerError, Tally};
 use gait_core::runpack::record::{Manifest, Refs, Run, TimelineEvent};
 use gait_core::runpack::write::{Content, PackFacts, PackMember};
@@ -21,9 +22,22 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-const INTENTS: &str = "intents.jsonl";
-const RESULTS: &str = "results.jsonl";
-const TRACES: &str = "traces.jsonl";
+pub const SESSION: &str = "session.json";
+pub const INTENTS: &str = "intents.jsonl";
+pub const RESULTS: &str = "results.jsonl";
+pub const TRACES: &str = "traces.jsonl";
+pub const AUDITS: &str = "approval_audits.jsonl";
+pub const EVIDENCE: &str = "credential_evidence.jsonl";
+
+/// The folder of a session that goes on, below the folder of its runpack.
+pub fn folder_of(out: &Path, run_id: &str) -> PathBuf {
+    out.join(format!(".mcp_{run_id}"))
+}
+
+/// Where the runpack of a run goes, below `out`.
+pub fn bundle_of(out: &Path, run_id: &str) -> PathBuf {
+    out.join(format!("runpack_{run_id}.zip"))
+}
 
 /// The folder of a session that goes on.
 #[derive(Debug)]
@@ -35,8 +49,12 @@ pub struct Spool {
     intents: File,
     results: File,
     traces: File,
-    /// Traces of equal decisions are equal: each is written once.
+    audits: File,
+    evidence: File,
+    /// Digests of what was signed. Traces of equal decisions are equal: each is written once.
     traced: HashSet<String>,
+    /// Locked as long as the session goes on.
+    _session: File,
 }
 
 impl Spool {
@@ -51,7 +69,7 @@ impl Spool {
         producer_version: &str,
         capture: Capture,
     ) -> Result<Self, Failure> {
-        let (folder, bundle) = (out.join(format!(".mcp_{run_id}")), out.join(format!("runpack_{run_id}.zip")));
+        let (folder, bundle) = (folder_of(out, run_id), bundle_of(out, run_id));
         for (path, what) in
             [(&bundle, "a run of this id is recorded already"), (&folder, "a session of this run id was begun")]
         {
@@ -67,8 +85,26 @@ impl Spool {
             opened.map_err(PathError::of("open", &path)).map_err(Failure::io)
         };
         let (intents, results, traces) = (open(INTENTS)?, open(RESULTS)?, open(TRACES)?);
+        let (audits, evidence) = (open(AUDITS)?, open(EVIDENCE)?);
         let run = session_run(run_id, started_at, producer_version);
-        Ok(Self { folder, bundle, run, capture, intents, results, traces, traced: HashSet::new() })
+        let mut session = open(SESSION)?;
+        // Nobody else has seen the file yet.
+        session.lock().map_err(PathError::of("lock", &folder.join(SESSION))).map_err(Failure::io)?;
+        let begun = SessionFile { capture_mode: capture.as_str().into(), run: run.clone() };
+        append(&mut session, &begun).map_err(Failure::io)?;
+        Ok(Self {
+            folder,
+            bundle,
+            run,
+            capture,
+            intents,
+            results,
+            traces,
+            audits,
+            evidence,
+            traced: HashSet::new(),
+            _session: session,
+        })
     }
 
     /// Where the runpack goes.
@@ -103,30 +139,45 @@ impl Spool {
             more,
             ..TimelineEvent::default()
         });
-        let mut refs = Refs::default();
-        refs.fill(&self.run);
-        let failed = |error| Failure::io(error).within("write runpack");
         let file = |name: &str| PackMember { name: name.into(), content: Content::File(self.folder.join(name)) };
-        let members = [
-            PackMember::bytes("run.json", canonical_bytes(&self.run).map_err(failed)?),
-            PackMember::bytes("refs.json", canonical_bytes(&refs).map_err(failed)?),
-            file(INTENTS),
-            file(RESULTS),
-            file(TRACES),
-        ];
-        let facts = PackFacts {
-            created_at: self.run.created_at,
-            producer_version: self.run.producer_version.clone(),
-            run_id: self.run.run_id.clone(),
-            capture_mode: self.capture.as_str().into(),
-        };
+        let mut members = vec![file(INTENTS), file(RESULTS), file(TRACES)];
+        // Most sessions have none of these.
+        for (name, records) in [(AUDITS, &self.audits), (EVIDENCE, &self.evidence)] {
+            let length = records.metadata().map_err(PathError::of("stat", &self.folder.join(name)));
+            members.extend((length.map_err(Failure::io)?.len() > 0).then(|| file(name)));
+        }
         let kept = format!("the records are kept in {}", self.folder.display());
-        let manifest =
-            pack::write(&self.bundle, &facts, &members, &[key]).map_err(|failure| failure.with_hint(kept))?;
+        let manifest = write_session(&self.bundle, &self.run, self.capture, members, key)
+            .map_err(|failure| failure.with_hint(kept))?;
         // What is in it is in the runpack now.
         let _ = fs::remove_dir_all(&self.folder);
         Ok(manifest)
     }
+}
+
+/// Writes the runpack of a session: `members` and what follows from `run`.
+///
+/// # Errors
+/// It could not be written: exit 1.
+pub fn write_session(
+    bundle: &Path,
+    run: &Run,
+    capture: Capture,
+    mut members: Vec<PackMember>,
+    key: &PrivateKey,
+) -> Result<Manifest, Failure> {
+    let mut refs = Refs::default();
+    refs.fill(run);
+    let failed = |error| Failure::io(error).within("write runpack");
+    members.push(PackMember::bytes("run.json", canonical_bytes(run).map_err(failed)?));
+    members.push(PackMember::bytes("refs.json", canonical_bytes(&refs).map_err(failed)?));
+    let facts = PackFacts {
+        created_at: run.created_at,
+        producer_version: run.producer_version.clone(),
+        run_id: run.run_id.clone(),
+        capture_mode: capture.as_str().into(),
+    };
+    pack::write(bundle, &facts, &members, &[key])
 }
 
 /// Appends one canonical line, in one write.
@@ -139,9 +190,16 @@ fn append(file: &mut File, record: &impl Serialize) -> Result<(), LedgerError> {
 
 impl Ledger for Spool {
     fn decided(&mut self, call: &Call) -> Result<(), LedgerError> {
-        if !self.traced.contains(&call.trace.trace_id) {
+        let signed = call.trace.signature.as_ref().map(|signature| signature.signed_digest.clone()).unwrap_or_default();
+        if !self.traced.contains(&signed) {
             append(&mut self.traces, &call.trace)?;
-            self.traced.insert(call.trace.trace_id.clone());
+            self.traced.insert(signed);
+        }
+        if let Some(audit) = call.approval_audit() {
+            append(&mut self.audits, &audit)?;
+        }
+        if let Some(evidence) = call.credential_evidence() {
+            append(&mut self.evidence, &evidence)?;
         }
         let mut record = call.to_record(self.capture);
         record.fill(&self.run);

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, SIGNING_KEYS};
 use crate::gate::approvals::{self, APPROVER_KEY, Case, SINGLE_USE};
 use crate::gate::broker::{self, Broker};
-use crate::gate::{MAX_INTENT_BYTES, rate_limits, write_record};
+use crate::gate::{MAX_INTENT_BYTES, flags, rate_limits, write_record};
 use crate::key_mode::{self, KEY_MODE, KeyMode};
 use crate::render::Outcome;
 use crate::{app, keys, policy_file};
@@ -39,28 +39,23 @@ pub static VERB: Verb = Verb {
         Flag::value("profile", "standard|oss-prod", "oss-prod: refuse what production must not have")
             .default("standard"),
         Flag::switch("simulate", "enforce nothing; tell what would have been blocked"),
-        Flag::value("approval-token", "<token.json>", "an approval, as gait approve makes it"),
-        Flag::value("approval-token-chain", "<csv>", "more approvals"),
+        flags::APPROVAL_TOKEN,
+        flags::APPROVAL_TOKEN_CHAIN,
         Flag::value("approval-token-ref", "token", "what the answer refers to where no token counts").on_page(),
-        Flag::value("approval-public-key", "<path>", "file with the key that approvals are signed with")
-            .or_next()
-            .on_page(),
-        Flag::value("approval-public-key-env", "<VAR>", "environment variable with that key").on_page(),
-        Flag::value("approval-private-key", "<path>", "private key whose public half verifies approvals").hidden(),
-        Flag::value("approval-private-key-env", "<VAR>", "environment variable with that private key").hidden(),
+        flags::APPROVAL_KEYS[0],
+        flags::APPROVAL_KEYS[1],
+        flags::APPROVAL_KEYS[2],
+        flags::APPROVAL_KEYS[3],
         APPROVER_KEY,
         SINGLE_USE,
         Flag::value("approval-audit-out", "audit.json", "where the record of the approvals goes"),
-        Flag::value("rate-limit-state", "state.json", "where calls are counted; empty: nowhere")
-            .default(rate_limits::DEFAULT_STATE)
-            .on_page(),
-        Flag::value("credential-broker", "off|stub|env|command", "who issues credentials").default("off"),
-        Flag::value("credential-env-prefix", "GAIT_BROKER_TOKEN_", "what variables of the env broker start with")
-            .on_page(),
-        Flag::value("credential-command", "<path>", "the program of the command broker"),
-        Flag::value("credential-command-args", "csv", "its arguments").on_page(),
-        Flag::value("credential-ref", "ref", "ask for this instead of what the rule says").on_page(),
-        Flag::value("credential-scopes", "csv", "scopes to ask for besides those of the rule").on_page(),
+        flags::RATE_LIMIT_STATE,
+        flags::BROKER[0],
+        flags::BROKER[1],
+        flags::BROKER[2],
+        flags::BROKER[3],
+        flags::BROKER[4],
+        flags::BROKER[5],
         Flag::value("credential-evidence-out", "path", "where the record of the credential goes").on_page(),
         Flag::value("trace-out", "trace.json", "where the signed record of the decision goes"),
         KEY_MODE,

@@ -17,7 +17,7 @@ use gait_core::intent::Intent;
 use gait_core::mcp::adapter::Adapter;
 use gait_core::mcp::call::{ToolCall, run_id};
 use gait_core::mcp::export::Decided;
-use gait_core::mcp::judge::judge;
+use gait_core::mcp::judge::{NoControls, Question, judge};
 use gait_core::mcp::record::proxy_run;
 use gait_core::policy::{Decision, Strictness, Verdict};
 use gait_core::signature::PrivateKey;
@@ -208,16 +208,13 @@ fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
 fn judged(call: &Call, policy: &OsStr, tool_call: ToolCall) -> Result<Judged, Failure> {
     let strictness = if call.args.is_on("lenient") { Strictness::Lenient } else { Strictness::Strict };
     let policy = policy_file::read(policy, strictness, call.form)?;
-    let request = tool_call.into_request();
-    let created_at = request.created_at.utc_or_fallback();
-    let intent = request.normalize().map_err(Failure::invalid)?;
-    Ok(Judged {
-        decision: judge(&policy, &intent),
-        policy_digest: policy.digest().map_err(internal)?,
-        intent_digest: intent.digest().map_err(internal)?,
-        intent,
-        created_at,
-    })
+    let spelt = tool_call.into_request();
+    let created_at = spelt.created_at.utc_or_fallback();
+    let intent = spelt.clone().normalize().map_err(Failure::invalid)?;
+    let (policy_digest, intent_digest) = (policy.digest().map_err(internal)?, intent.digest().map_err(internal)?);
+    let question = Question { intent: &intent, spelt: &spelt, intent_digest, policy_digest };
+    let (decision, _) = judge(&policy, &question, &mut NoControls);
+    Ok(Judged { intent, created_at, decision, policy_digest, intent_digest })
 }
 
 fn trace(judged: &Judged, key: &PrivateKey) -> Result<TraceRecord, Failure> {

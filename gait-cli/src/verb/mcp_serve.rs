@@ -6,7 +6,10 @@ use super::{Call, Help, Verb};
 use crate::exit::{Exit, Status};
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, SIGNING_KEYS};
+use crate::gate::approvals::{APPROVER_KEY, SINGLE_USE};
+use crate::gate::flags;
 use crate::key_mode::{self, KEY_MODE};
+use crate::mcp::controls::SessionControls;
 use crate::mcp::relay::{self, EndedBy};
 use crate::mcp::spool::Spool;
 use crate::render::{Form, Outcome};
@@ -44,6 +47,21 @@ pub static VERB: Verb = Verb {
         Flag::value("run-id", "<id>", "name of the run").default("run_<time>_<random>"),
         Flag::value("out-dir", "<dir>", "where the runpack goes").default("gait-out"),
         Flag::value("capture-mode", "reference|raw", "raw records arguments and answers too").default("reference"),
+        flags::APPROVAL_TOKEN,
+        flags::APPROVAL_TOKEN_CHAIN,
+        flags::APPROVAL_KEYS[0],
+        flags::APPROVAL_KEYS[1],
+        flags::APPROVAL_KEYS[2],
+        flags::APPROVAL_KEYS[3],
+        APPROVER_KEY,
+        SINGLE_USE,
+        flags::RATE_LIMIT_STATE,
+        flags::BROKER[0],
+        flags::BROKER[1],
+        flags::BROKER[2],
+        flags::BROKER[3],
+        flags::BROKER[4],
+        flags::BROKER[5],
         Flag::switch("fail-on-block", "exit 3 if any call was refused"),
         KEY_MODE,
         SIGNING_KEYS[0],
@@ -57,8 +75,10 @@ pub static VERB: Verb = Verb {
          --json the summary too. Only a failure before the session begins is answered on standard output with --json.",
         "Without --key-mode the key of --private-key signs, or else the key of this machine, as in gait exec.",
         "A call that the policy does not allow is answered with a tool error that names verdict, rule and reason codes; \
-         the server never sees it. That goes for dry_run and require_approval too. Nothing else is judged: \
-         resources and prompts pass.",
+         the server never sees it. That goes for dry_run too. Nothing else is judged: resources and prompts pass.",
+        "Rate limits, approvals and credentials are those of gait gate eval. Approvals are read anew for each call that \
+         needs one, so they can be made while the session goes on; here each counts once, and only under a key that \
+         is named for approvals.",
     ],
     run,
 };
@@ -184,13 +204,14 @@ fn read(call: &Call) -> Result<Request<'_>, Failure> {
         context: context(args)?,
         targets,
         allowed_methods: args.csv("allow-method"),
+        controls: Box::new(SessionControls::of(args)?),
         started_at,
         producer_version: app::VERSION.to_owned(),
         key,
         limit_bytes: limit_bytes(args)?,
     };
     // Not for the server: it could sign in our name.
-    let hidden = args.raw("private-key-env").map(OsString::from).into_iter().collect();
+    let hidden = keys::private_variables(args);
     Ok(Request { command: &args.positionals, setup, run_id, capture, warnings, hidden })
 }
 

@@ -1,9 +1,12 @@
-//! `gait run seal`: the journal of a guard that was killed becomes a runpack, marked incomplete.
+//! `gait run seal`: the journal of a guard that was killed becomes a runpack, marked incomplete. So do the records of a
+//! session of `gait mcp serve` that was killed.
 
 use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order};
+use crate::mcp::salvage;
+use crate::mcp::spool::folder_of;
 use crate::render::Outcome;
 use crate::{clock, keys, locate, pack};
 use gait_core::time::Timestamp;
@@ -14,7 +17,8 @@ use std::path::{Path, PathBuf};
 pub static VERB: Verb = Verb {
     path: &["run", "seal"],
     label: "seal",
-    explain: "Turn the journal of a guarded run whose guard was killed into a signed runpack, marked incomplete.",
+    explain: "Turn the journal of a guarded run whose guard was killed, or the records of a killed gait mcp serve, into \
+              a signed runpack, marked incomplete.",
     positionals: "<run_id|directory>",
     flags: &[
         Flag::value("out-dir", "<dir>", "where the runpack goes").default("gait-out"),
@@ -27,6 +31,7 @@ pub static VERB: Verb = Verb {
     notes: &[
         "A run that was named by its id is removed from $HOME/.gait/runs once its runpack is in place; a directory \
          that was named by its path stays.",
+        "The records of a session of gait mcp serve lie in <out-dir>/.mcp_<run_id>; its id finds them there.",
     ],
     run,
 };
@@ -36,14 +41,16 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let [input] = words.as_slice() else {
         return Err(Failure::invalid("expected run_id or directory"));
     };
-    let (folder, named_by_id) = find(input)?;
+    let out = Path::new(call.args.trimmed("out-dir").unwrap_or(locate::OUT_DIR));
+    let (folder, named_by_id) = find(input, out)?;
     let (key, _) = keys::signing_key_or_local(&call.args)?;
-    let out = call.args.trimmed("out-dir").unwrap_or(locate::OUT_DIR);
-    let sealed = seal(&folder, key, sealed_at()?, Path::new(out)).map_err(failure)?;
-    if named_by_id {
-        std::fs::remove_dir_all(&folder)
-            .map_err(|error| Failure::io(format!("remove {}: {error}", folder.display())))?;
+    if salvage::is_session(&folder) {
+        let sealed = salvage::seal(&folder, &key, sealed_at()?, out)?;
+        remove(&folder, named_by_id)?;
+        return Ok(session_outcome(&sealed));
     }
+    let sealed = seal(&folder, key, sealed_at()?, out).map_err(failure)?;
+    remove(&folder, named_by_id)?;
     let bundle = pack::shown(&sealed.bundle);
     let lines = [
         format!("run seal ok: {}", sealed.run_id),
@@ -67,8 +74,36 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     Ok(Outcome::new(Exit::Ok, &lines, &members))
 }
 
+fn session_outcome(sealed: &salvage::Sealed) -> Outcome {
+    let bundle = pack::shown(&sealed.bundle);
+    let lines = [
+        format!("run seal ok: {}", sealed.run_id),
+        format!("bundle: {bundle}"),
+        format!("incomplete: {} calls, {} of them without an end", sealed.calls, sealed.unended),
+        format!("torn bytes: {}", sealed.torn_bytes),
+    ];
+    let members = json!({
+        "ok": true,
+        "run_id": sealed.run_id,
+        "bundle": bundle,
+        "complete": false,
+        "calls": sealed.calls,
+        "unended": sealed.unended,
+        "torn_bytes": sealed.torn_bytes,
+    });
+    Outcome::new(Exit::Ok, &lines, &members)
+}
+
+/// Removes a folder whose records are in a runpack now, unless somebody named it by its path.
+fn remove(folder: &Path, named_by_id: bool) -> Result<(), Failure> {
+    if !named_by_id {
+        return Ok(());
+    }
+    std::fs::remove_dir_all(folder).map_err(|error| Failure::io(format!("remove {}: {error}", folder.display())))
+}
+
 /// The folder of a run, and whether its id named it.
-fn find(input: &str) -> Result<(PathBuf, bool), Failure> {
+fn find(input: &str, out: &Path) -> Result<(PathBuf, bool), Failure> {
     if input.contains('/') {
         let path = PathBuf::from(input);
         return match path.is_dir() {
@@ -78,9 +113,11 @@ fn find(input: &str) -> Result<(PathBuf, bool), Failure> {
     }
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     let safe = !input.is_empty() && input.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    home.filter(|_| safe)
-        .map(|home| Path::new(&home).join(".gait/runs").join(input))
-        .filter(|path| path.is_dir())
+    let guarded = home.map(|home| Path::new(&home).join(".gait/runs").join(input));
+    guarded
+        .into_iter()
+        .chain([folder_of(out, input)])
+        .find(|path| safe && path.is_dir())
         .map(|path| (path, true))
         .ok_or_else(|| Failure::invalid(format!("no unsealed run: {input}")))
 }

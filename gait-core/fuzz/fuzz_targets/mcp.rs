@@ -4,6 +4,7 @@
 
 use gait_core::intent::ContextRequest;
 use gait_core::mcp::frame::{Frame, Framer};
+use gait_core::mcp::judge::NoControls;
 use gait_core::mcp::session::{Call, Effect, Ended, Judged, Ledger, LedgerError, Session, Setup};
 use gait_core::policy::{Policy, Strictness, Verdict};
 use gait_core::signature::PrivateKey;
@@ -36,6 +37,7 @@ fn session() -> Session {
         allowed_methods: Vec::new(),
         started_at: Timestamp::FALLBACK,
         producer_version: word(),
+        controls: Box::new(NoControls),
         key: PrivateKey::from_seed([1; 32]),
         limit_bytes: 4096,
     })

@@ -89,6 +89,11 @@ impl TokenUses {
         self.0.contains_key(digest)
     }
 
+    /// Remembers what another memory holds too.
+    pub fn extend(&mut self, other: &Self) {
+        self.0.extend(&other.0);
+    }
+
     /// Remembers tokens, and forgets those that have expired by `now`.
     pub fn remember(&mut self, used: &[(Sha256Hex, Timestamp)], now: &Timestamp) {
         self.0.retain(|_, expires_at| now.is_before(expires_at));

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::message::Id;
 use crate::json;
 use crate::policy::{Decision, Verdict};
+use crate::trace::TraceRecord;
 
 /// Member of `params._meta` that requests have since revision 2026-07-28; their results then need a `resultType`.
 const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -26,16 +27,18 @@ pub fn error(id: Option<&Id>, code: i32, message: &str) -> Vec<u8> {
 }
 
 /// The line of a tool call that the policy does not let through: a result of the tool, so that a model reads why.
-pub fn refused(id: &Id, params: &Value, tool: &str, decision: &Decision, trace_id: &str) -> Vec<u8> {
+pub fn refused(id: &Id, params: &Value, tool: &str, decision: &Decision, trace: &TraceRecord) -> Vec<u8> {
     let mut result = json!({
         "_meta": {DECISION: {
             "verdict": decision.verdict,
             "matched_rule": decision.matched_rule,
             "reason_codes": decision.reason_codes,
             "violations": decision.violations,
-            "trace_id": trace_id,
+            "trace_id": trace.trace_id,
+            "intent_digest": trace.intent_digest,
+            "policy_digest": trace.policy_digest,
         }},
-        "content": [{"type": "text", "text": text(tool, decision)}],
+        "content": [{"type": "text", "text": text(tool, decision, trace)}],
         "isError": true,
     });
     if params["_meta"].get(PROTOCOL_VERSION).is_some() {
@@ -44,8 +47,18 @@ pub fn refused(id: &Id, params: &Value, tool: &str, decision: &Decision, trace_i
     line(Some(id), "result", &result)
 }
 
+/// How somebody approves the call of this trace.
+pub fn how_to_approve(trace: &TraceRecord) -> String {
+    // A name may hold whatever can be seen.
+    let tool = trace.tool_name.replace('\'', "'\\''");
+    format!(
+        "gait approve --intent-digest {} --policy-digest {} --scope 'tool:{tool}'",
+        trace.intent_digest, trace.policy_digest
+    )
+}
+
 /// What a model, or a person, reads.
-fn text(tool: &str, decision: &Decision) -> String {
+fn text(tool: &str, decision: &Decision, trace: &TraceRecord) -> String {
     let rule = match &decision.matched_rule {
         Some(rule) => format!("rule {rule:?}"),
         None => "no rule".to_owned(),
@@ -59,11 +72,16 @@ fn text(tool: &str, decision: &Decision) -> String {
         text += &format!(", violations {}", decision.violations.join(", "));
     }
     text += "). ";
-    text += match decision.verdict {
-        Verdict::Block => "Trying again will not change that; use another way, or ask the user to change the policy.",
-        Verdict::RequireApproval => "Somebody must approve it, and that can't be done in this session: ask the user.",
-        Verdict::DryRun => "Rules with this effect are being tried out: nothing is done for them.",
-        Verdict::Allow => "It was allowed, but could not be recorded.",
+    text += &match decision.verdict {
+        Verdict::Block => {
+            "Trying again will not change that; use another way, or ask the user to change the policy.".to_owned()
+        }
+        Verdict::RequireApproval => format!(
+            "Somebody must approve it before it is tried again: ask the user to. They do it with `{}`.",
+            how_to_approve(trace)
+        ),
+        Verdict::DryRun => "Rules with this effect are being tried out: nothing is done for them.".to_owned(),
+        Verdict::Allow => "It was allowed, but could not be recorded.".to_owned(),
     };
     text
 }
@@ -90,6 +108,17 @@ mod tests {
         }
     }
 
+    fn trace() -> TraceRecord {
+        TraceRecord { trace_id: "t".into(), tool_name: "it's".into(), ..TraceRecord::default() }
+    }
+
+    #[test]
+    fn a_call_that_needs_approval_says_how_it_is_approved() {
+        let decision = Decision { verdict: Verdict::RequireApproval, ..decision() };
+        let text = text("It's", &decision, &trace());
+        assert!(text.ends_with(r"`gait approve --intent-digest  --policy-digest  --scope 'tool:it'\''s'`."), "{text}");
+    }
+
     fn outcome(line: &[u8]) -> (Option<Id>, Outcome) {
         match Message::read(line.strip_suffix(b"\n").unwrap(), Sender::Server).unwrap() {
             Some(Message::Response { id, outcome }) => (id, outcome),
@@ -100,7 +129,8 @@ mod tests {
     #[test]
     fn a_refusal_is_a_tool_error_that_names_verdict_rule_and_reasons() {
         let id = Id::read(b"\"7\\n\"").unwrap();
-        let (read, Outcome::Result(result)) = outcome(&refused(&id, &json!({}), "rm\u{2028}", &decision(), "t")) else {
+        let (read, Outcome::Result(result)) = outcome(&refused(&id, &json!({}), "rm\u{2028}", &decision(), &trace()))
+        else {
             panic!("no result")
         };
         assert_eq!((read, &result["isError"]), (Some(id), &json!(true)));
@@ -115,7 +145,8 @@ mod tests {
     #[test]
     fn a_request_of_the_stateless_revision_gets_a_result_of_it() {
         let params = json!({"_meta": {PROTOCOL_VERSION: "2026-07-28"}});
-        let (_, Outcome::Result(result)) = outcome(&refused(&Id::read(b"1").unwrap(), &params, "t", &decision(), "t"))
+        let (_, Outcome::Result(result)) =
+            outcome(&refused(&Id::read(b"1").unwrap(), &params, "t", &decision(), &trace()))
         else {
             panic!("no result")
         };

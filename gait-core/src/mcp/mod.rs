@@ -15,6 +15,7 @@ pub mod judge;
 pub mod message;
 pub mod method;
 pub mod record;
+pub mod salvage;
 pub mod session;
 pub mod skim;
 pub mod strict;

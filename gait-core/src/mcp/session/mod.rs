@@ -21,7 +21,7 @@ pub use ledger::{Call, Ended, Judged, Ledger, LedgerError, Outcome};
 use serde_json::Value;
 
 use super::answer;
-use super::judge::judge;
+use super::judge::{Controls, Question, judge};
 use super::message::{Id, Malformed, Message, Outcome as Said, Sender};
 use super::method::{Passage, passage};
 use super::skim::Found;
@@ -50,6 +50,8 @@ pub struct Setup {
     pub started_at: Timestamp,
     /// `producer_version` of traces.
     pub producer_version: String,
+    /// What rules may demand besides a verdict.
+    pub controls: Box<dyn Controls>,
     /// Signs traces.
     pub key: PrivateKey,
     /// Longest line that is read, in bytes.
@@ -249,13 +251,12 @@ impl Session {
             Ok(request) => request,
             Err(why) => return self.refuse(Some(&id), answer::INVALID_PARAMS, &why),
         };
-        let call =
-            match request.normalize().map_err(|error| error.to_string()).and_then(|intent| self.judge(intent, line)) {
-                Ok(call) => call,
-                Err(why) => {
-                    return self.refuse(Some(&id), answer::INVALID_PARAMS, &format!("the call can't be judged: {why}"));
-                }
-            };
+        let call = match self.judge(request, line) {
+            Ok(call) => call,
+            Err(why) => {
+                return self.refuse(Some(&id), answer::INVALID_PARAMS, &format!("the call can't be judged: {why}"));
+            }
+        };
         self.calls = call.judged.number;
         if let Err(error) = ledger.decided(&call) {
             self.tally.unrecorded += 1;
@@ -269,8 +270,12 @@ impl Session {
             return Step::FORWARD;
         }
         self.tally.refused += 1;
-        let line = answer::refused(&id, &params, &tool, &judged.decision, &trace.trace_id);
-        let note = format!("{} {tool:?}: {}", judged.decision.verdict, judged.decision.reason_codes.join(", "));
+        let line = answer::refused(&id, &params, &tool, &judged.decision, &trace);
+        let mut note = format!("{} {tool:?}: {}", judged.decision.verdict, judged.decision.reason_codes.join(", "));
+        judged.applied.faults.iter().for_each(|fault| note += &format!("; {fault}"));
+        if judged.decision.verdict == Verdict::RequireApproval {
+            note += &format!("; {}", answer::how_to_approve(&trace));
+        }
         self.ended(
             Waiting::Call(Box::new(judged)),
             Ended::without(Outcome::Refused),
@@ -299,10 +304,17 @@ impl Session {
         Ok((name.to_owned(), request))
     }
 
-    fn judge(&self, intent: crate::intent::Intent, line: &[u8]) -> Result<Call, String> {
-        let decision = judge(&self.setup.policy, &intent);
+    fn judge(&mut self, request: IntentRequest, line: &[u8]) -> Result<Call, String> {
+        let spelt = IntentRequest {
+            tool_name: request.tool_name.clone(),
+            context: request.context.clone(),
+            ..IntentRequest::default()
+        };
+        let intent = request.normalize().map_err(|error| error.to_string())?;
         let digests = intent.args_digest().and_then(|args| Ok((args, intent.digest()?)));
         let (args_digest, intent_digest) = digests.map_err(|error| error.to_string())?;
+        let question = Question { intent: &intent, spelt: &spelt, intent_digest, policy_digest: self.policy_digest };
+        let (decision, applied) = judge(&self.setup.policy, &question, &mut *self.setup.controls);
         let trace = TraceRecord::new(TraceFacts {
             created_at: self.setup.started_at,
             producer_version: &self.setup.producer_version,
@@ -313,13 +325,14 @@ impl Session {
             policy_digest: self.policy_digest,
             verdict: decision.verdict,
             violations: decision.violations.clone(),
-            approval_token_ref: "",
+            approval_token_ref: &applied.approval_ref(),
             skill_provenance: None,
         });
         let trace = trace.signed(&self.setup.key).map_err(|error| error.to_string())?;
         let request_sha256 = Sha256Hex::of(super::message::without_line_end(line));
-        let judged = Judged { number: self.calls + 1, decision, trace_id: trace.trace_id.clone(), request_sha256 };
-        Ok(Call { judged, intent, args_digest, trace })
+        let judged =
+            Judged { number: self.calls + 1, decision, applied, trace_id: trace.trace_id.clone(), request_sha256 };
+        Ok(Call { judged, intent, args_digest, intent_digest, policy_digest: self.policy_digest, trace })
     }
 
     fn notification(&mut self, method: &str, params: Option<&Value>) -> Step {
