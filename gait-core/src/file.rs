@@ -81,13 +81,18 @@ impl AtomicFile {
     /// It could not be written or moved; the path is as it was before.
     pub fn commit(mut self) -> Result<(), PathError> {
         self.file.flush().and_then(|()| self.file.sync_all()).map_err(PathError::of("write", &self.path))?;
-        fs::rename(&self.temporary, &self.path).map_err(PathError::of("rename", &self.path))?;
-        self.temporary.clear();
+        self.place()?;
         // Best effort: not every file system can sync a folder.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
             let _ = folder.sync_all();
         }
+        Ok(())
+    }
+
+    fn place(&mut self) -> Result<(), PathError> {
+        fs::rename(&self.temporary, &self.path).map_err(PathError::of("rename", &self.path))?;
+        self.temporary.clear();
         Ok(())
     }
 }
@@ -142,6 +147,20 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(PathError::of("write", path))?;
     file.commit()
+}
+
+/// As [`write_atomic`], but without waiting for the disk: no reader ever sees half a file and a killed program loses
+/// nothing, but a machine that loses power may.
+///
+/// # Errors
+/// [`PathError`]; the path is as it was before.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    if is_special(path) {
+        return write_atomic(path, bytes);
+    }
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).and_then(|()| file.flush()).map_err(PathError::of("write", path))?;
+    file.place()
 }
 
 /// Writes `bytes` in place of the file at `path`, which must exist and whose permissions stay; a link stays one.

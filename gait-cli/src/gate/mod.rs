@@ -10,7 +10,7 @@ pub mod flags;
 pub mod rate_limits;
 
 use crate::failure::Failure;
-use gait_core::file;
+use gait_core::file::{self, PathError};
 use std::path::Path;
 
 /// Longest intent that is read.
@@ -23,8 +23,26 @@ pub const MAX_TOKEN_BYTES: u64 = 1 << 20;
 /// # Errors
 /// It can't be written: exit 1.
 pub fn write_record(path: &Path, text: &str, what: &str) -> Result<(), Failure> {
+    write_by(file::write_atomic, path, text, what)
+}
+
+/// As [`write_record`] for a trace, which the contract has written plainly (control 1.4): waiting twice for the disk would
+/// take longer than all the rest of a decision.
+///
+/// # Errors
+/// It can't be written: exit 1.
+pub fn write_trace(path: &Path, text: &str) -> Result<(), Failure> {
+    write_by(file::write_whole, path, text, "trace record")
+}
+
+fn write_by(
+    write: fn(&Path, &[u8]) -> Result<(), PathError>,
+    path: &Path,
+    text: &str,
+    what: &str,
+) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(Path::new(""));
     file::create_folders(folder)
-        .and_then(|()| file::write_atomic(path, text.as_bytes()))
+        .and_then(|()| write(path, text.as_bytes()))
         .map_err(|error| Failure::io(format!("write {what}: {error}")))
 }

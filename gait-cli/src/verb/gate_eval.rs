@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, SIGNING_KEYS};
 use crate::gate::approvals::{self, APPROVER_KEY, Case, SINGLE_USE};
 use crate::gate::broker::{self, Broker};
-use crate::gate::{MAX_INTENT_BYTES, flags, rate_limits, write_record};
+use crate::gate::{MAX_INTENT_BYTES, flags, rate_limits, write_record, write_trace};
 use crate::key_mode::{self, KEY_MODE, KeyMode};
 use crate::render::Outcome;
 use crate::{app, keys, policy_file};
@@ -308,7 +308,7 @@ fn write_records(question: &Question, found: &Found, args: &Args) -> Result<Writ
         None => PathBuf::from(format!("{prefix}_{}.json", trace.trace_id)),
     };
     let trace_path = path("trace-out", "trace");
-    write_record(&trace_path, &trace.to_file_text().map_err(|error| internal(&error))?, "trace record")?;
+    write_trace(&trace_path, &trace.to_file_text().map_err(|error| internal(&error))?)?;
 
     let required = found.ruling.required_approvals();
     let mut audit_path = None;
