@@ -359,6 +359,7 @@ fn an_intent_that_says_more_than_its_kind_is_not_decided_by_the_tables() {
         IntentRequest::read(document.to_string().as_bytes()).unwrap().normalize().unwrap()
     };
     assert!(compiled.decide_intent(&document(&|_| ())).is_some());
+    let second = json!({"kind": "path", "value": "/c", "operation": "read"});
     let changes: [(&str, &dyn Fn(&mut Value)); 13] = [
         ("identity", &|d| d["context"]["identity"] = "other".into()),
         ("session", &|d| d["context"]["session_id"] = "s".into()),
@@ -369,7 +370,7 @@ fn an_intent_that_says_more_than_its_kind_is_not_decided_by_the_tables() {
         ("sensitivity", &|d| d["targets"][0]["sensitivity"] = "pii".into()),
         ("label", &|d| d["targets"][0]["endpoint_domain"] = "a.example".into()),
         ("destructive", &|d| d["targets"][0]["destructive"] = true.into()),
-        ("two targets", &|d| d["targets"][1] = json!({"kind": "path", "value": "/c", "operation": "read"})),
+        ("two targets", &|d| d["targets"].as_array_mut().unwrap().push(second.clone())),
         ("no target", &|d| d["targets"] = json!([])),
         ("provenance", &|d| d["arg_provenance"] = json!([])),
         ("spelling", &|d| d["targets"][0]["value"] = "/a/../b".into()),
