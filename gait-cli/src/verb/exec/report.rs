@@ -85,10 +85,14 @@ impl Report {
 
     fn of_error(error: ExecError) -> Self {
         let (exit, is_io) = match &error {
-            ExecError::Plan(PlanError::Missing { .. }) | ExecError::Landlock(_) | ExecError::Engine(_) => (Exit::DependencyMissing, false),
+            ExecError::Plan(PlanError::Missing { .. }) | ExecError::Landlock(_) | ExecError::Engine(_) => {
+                (Exit::DependencyMissing, false)
+            }
             ExecError::Plan(PlanError::Canonical(_)) | ExecError::Run { .. } => (Exit::Internal, false),
             ExecError::Plan(PlanError::Network { .. }) => (Exit::DependencyMissing, false),
-            ExecError::Scratch(_) | ExecError::Programs(_) | ExecError::Start(_) | ExecError::Finish { .. } => (Exit::Internal, true),
+            ExecError::Scratch(_) | ExecError::Programs(_) | ExecError::Start(_) | ExecError::Finish { .. } => {
+                (Exit::Internal, true)
+            }
             _ => (Exit::InvalidInput, false),
         };
         let hint = match &error {

@@ -10,7 +10,7 @@ use gait_core::file;
 use gait_core::policy::{Policy, Strictness};
 use gait_core::runpack::footer::is_plain_run_id;
 use gait_core::time::Timestamp;
-use gait_guard::exec::{Engine, Demands, Request};
+use gait_guard::exec::{Demands, Engine, Request};
 use gait_guard::host::Layer;
 use gait_guard::session::{CaptureMode, Enforcement};
 use std::collections::BTreeSet;
