@@ -27,6 +27,8 @@ const TRUNCATE: u32 = 0o1000;
 const TEMPORARY: u32 = 0o20_000_000;
 /// `FMODE_CREATED`: this open made the file, which was judged.
 const CREATED: u32 = 1 << 20;
+/// `FMODE_BACKING` and `FMODE_NOACCOUNT`: a file system (overlayfs) opens what lies behind a file that was judged.
+const BEHIND: u32 = 1 << 25 | 1 << 29;
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const TYPE: u32 = 0o170_000;
@@ -72,6 +74,9 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     }
     // SAFETY: as above.
     let mode: u32 = unsafe { member(file, &O_FILE_MODE) };
+    if mode & BEHIND != 0 {
+        return 0;
+    }
     // SAFETY: as above.
     let inode: *const c_void = unsafe { member(file, &O_FILE_INODE) };
     // SAFETY: the inode of the file.
