@@ -30,13 +30,13 @@ enum Request<'a> {
 pub fn run(args: &[OsString]) -> Status {
     let correlation_id = correlation_id(args);
     let log = CallLog::start(args, &correlation_id);
-    let status = render::print(&printed(args, &correlation_id));
+    let status = render::print(printed(args, &correlation_id));
     log.end(status);
     status
 }
 
 fn printed(args: &[OsString], correlation_id: &str) -> Printed {
-    let plain = |exit: Exit, text: String| Printed { stdout: text, stderr: String::new(), status: exit.into() };
+    let plain = |exit: Exit, text: String| Printed::new(exit.into(), text, String::new());
     match request(args) {
         Request::Version => plain(Exit::Ok, format!("gait {VERSION}\n")),
         Request::Text(exit, text) => plain(exit, text),

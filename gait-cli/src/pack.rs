@@ -86,6 +86,15 @@ pub fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
+/// An empty file in the folder of `path` that goes when it is closed.
+///
+/// # Errors
+/// There is no such folder, or it can't be written.
+pub fn nameless(path: &Path) -> Result<File, PathError> {
+    let folder = Some(parent(path)).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::tempfile_in(folder).map_err(PathError::of("open", folder))
+}
+
 /// How answers name a file in an output folder: with `./` unless it is absolute or starts with a dot already.
 pub fn shown(path: &Path) -> String {
     let text = clean(path).display().to_string();

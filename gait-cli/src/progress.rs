@@ -32,6 +32,11 @@ impl Progress {
         Self::start(doing, total)
     }
 
+    /// Work called `doing` that reads about `bytes`.
+    pub fn of_bytes(doing: &'static str, bytes: u64) -> Self {
+        if std::io::stderr().is_terminal() { Self::start(doing, bytes) } else { Progress { running: None } }
+    }
+
     /// Work called `doing` of which it is not known how much it is.
     pub fn of(doing: &'static str) -> Self {
         if std::io::stderr().is_terminal() { Self::start(doing, 0) } else { Progress { running: None } }

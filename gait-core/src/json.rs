@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use crate::weight::{self, Reading};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
@@ -129,18 +131,26 @@ impl<F: Formatter> Formatter for HtmlSafe<F> {
     }
 }
 
-/// More elements and members than this has no text that is read whole: a few bytes of text, as `[]`, may need a
-/// hundred times as many in memory.
-pub const VALUES_LIMIT: usize = 2_000_000;
-
 /// Reads one JSON value and nothing after it, with [`repair`] applied first.
 ///
 /// # Errors
-/// The parser's own, with line and column; and for more than [`VALUES_LIMIT`] values.
+/// The parser's own, with line and column; and for text that would take too much memory ([`crate::weight`]).
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    let begins_value = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
-    if bytes.len() > VALUES_LIMIT && bytes.iter().filter(begins_value).count() > VALUES_LIMIT {
-        return Err(serde::de::Error::custom(format_args!("more than {VALUES_LIMIT} values")));
+    read_as(bytes, Reading::Tree)
+}
+
+/// The same, for a type that is known to take less than a tree of values.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as<T: DeserializeOwned>(bytes: &[u8], reading: Reading) -> Result<T, serde_json::Error> {
+    if weight::is_too_heavy(bytes, reading) {
+        return Err(serde::de::Error::custom(format_args!(
+            "would need more than {} MiB and {} times its {} bytes in memory",
+            weight::BASE_BYTES >> 20,
+            weight::FACTOR,
+            bytes.len()
+        )));
     }
     serde_json::from_str(&repair(bytes))
 }
@@ -265,10 +275,10 @@ mod tests {
 
     #[test]
     fn text_that_would_fill_the_memory_is_refused_unread() {
-        let many = format!("[{}0]", "[],".repeat(VALUES_LIMIT / 2));
+        let many = format!("[{}0]", "{\"\":0},".repeat(1_000_000));
         let error = read::<Value>(many.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("more than 2000000 values"), "{error}");
-        let long = format!("[\"{}\"]", "x".repeat(3 * VALUES_LIMIT));
+        assert!(error.contains("would need more than 64 MiB and 3 times its 7000003 bytes in memory"), "{error}");
+        let long = format!("[\"{}\"]", "{[,".repeat(1_000_000));
         assert!(read::<Value>(long.as_bytes()).is_ok());
     }
 

@@ -34,6 +34,7 @@ mod splice;
 pub mod text;
 pub mod time;
 pub mod trace;
+pub mod weight;
 
 /// The `producer_version` of records whose producer says nothing else (contract, artifacts 3.1).
 pub const PRODUCER_VERSION: &str = "0.0.0-dev";

@@ -93,8 +93,9 @@ fn migrate(path: &Path, out: Option<&str>, keys: &[&PrivateKey]) -> Result<Outco
         let mut original = open_file(path).map_err(Failure::invalid)?;
         io::copy(&mut original, &mut target).map_err(|error| Failure::io(file::os_text(&error)))?;
     } else {
-        rewrite(&mut source, &mut target, clock::now(), keys).map_err(|error| match error {
-            MigrateError::Pack(_) => Failure::io(error),
+        let spare = || pack::nameless(&output);
+        rewrite(&mut source, &mut target, clock::now(), keys, spare).map_err(|error| match error {
+            MigrateError::Pack(_) | MigrateError::Spare(_) => Failure::io(error),
             _ => Failure::invalid(error),
         })?;
     }

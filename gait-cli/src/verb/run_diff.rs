@@ -8,9 +8,10 @@ use crate::progress::Progress;
 use crate::render::Outcome;
 use crate::{locate, pack};
 use gait_core::json;
-use gait_core::runpack::diff::{DiffSummary, Privacy, diff};
+use gait_core::runpack::diff::{DiffSummary, Privacy, diff_files};
+use gait_core::runpack::open::{OpenError, Runpack, open_file};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub static VERB: Verb = Verb {
     path: &["run", "diff"],
@@ -56,11 +57,20 @@ fn compare(call: &Call) -> Result<Outcome, Failure> {
         return Err(Failure::invalid("expected left and right run_id|path"));
     };
     let privacy = Privacy::parse(call.args.text("privacy")).map_err(Failure::invalid)?;
-    let paths = [left, right].map(|side| locate::runpack(side).unwrap_or_default());
-    let _progress = Progress::reading("comparing", paths.iter().map(PathBuf::as_path), 2);
-    let (mut left, _) = pack::open(left)?;
-    let (mut right, _) = pack::open(right)?;
-    let summary = diff(&mut left, &mut right, privacy).map_err(Failure::invalid)?;
+    let left = locate::runpack(left)?;
+    let source = open_file(&left).map_err(|error| Failure::invalid(OpenError::from(error)))?;
+    let found = locate::runpack(right)
+        .and_then(|path| Ok((open_file(&path).map_err(|error| Failure::invalid(OpenError::from(error)))?, path)));
+    let (other, right) = match found {
+        Ok(found) => found,
+        Err(failure) => {
+            // What is wrong with the left side is told first.
+            Runpack::open(source).map_err(Failure::invalid)?;
+            return Err(failure);
+        }
+    };
+    let _progress = Progress::reading("comparing", [left.as_path(), right.as_path()], 1);
+    let summary = diff_files(source, other, privacy).map_err(Failure::invalid)?;
     let output = call.args.text("output");
     if !output.is_empty() {
         let file = DiffFile { privacy: privacy.name(), summary: &summary };

@@ -141,8 +141,8 @@ impl Input {
     fn members(&mut self, settled: &Settled) -> Result<Vec<PackMember>, Failure> {
         let (run, rename) = (&settled.head.run, settled.rename.as_deref());
         file::create_folders(pack::parent(&settled.path)).map_err(Failure::io)?;
-        let mut intents = RecordMember::new(nameless(&settled.path)?);
-        let mut results = RecordMember::new(nameless(&settled.path)?);
+        let mut intents = RecordMember::new(pack::nameless(&settled.path).map_err(Failure::io)?);
+        let mut results = RecordMember::new(pack::nameless(&settled.path).map_err(Failure::io)?);
         let name = |id: &mut String| rename.iter().for_each(|run_id| (*run_id).clone_into(id));
         let intent = |mut intent: IntentRecord| {
             name(&mut intent.run_id);
@@ -163,12 +163,6 @@ impl Input {
             results.finish().map_err(kept)?,
         ])
     }
-}
-
-/// A file in the folder of `path` that goes when it is closed.
-fn nameless(path: &Path) -> Result<File, Failure> {
-    let folder = Some(pack::parent(path)).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    tempfile::tempfile_in(folder).map_err(PathError::of("open", folder)).map_err(Failure::io)
 }
 
 fn unusable(error: InputError) -> Failure {

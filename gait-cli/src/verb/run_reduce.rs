@@ -65,8 +65,7 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let (mut pack, path) = pack::open(input)?;
     // That a guarded run can't be reduced with its evidence is in the help; the contract's answer has no warning.
     let drops = key.is_none() && drops_signatures(&pack) && !is_guarded(&mut pack);
-    let records = pack.load().map_err(Failure::invalid)?;
-    let (reduced, report) = reduce(records, predicate).map_err(Failure::invalid)?;
+    let (reduced, report) = reduce(&mut pack, predicate).map_err(Failure::invalid)?;
 
     let output = match call.args.trimmed("out") {
         Some(out) => PathBuf::from(out),

@@ -4,8 +4,9 @@ use super::{Call, Help, Verb};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order};
+use crate::pack::OpenPack;
 use crate::progress::Progress;
-use crate::render::Outcome;
+use crate::render::{Form, Outcome, Streamed};
 use crate::{locate, pack};
 use gait_core::file;
 use gait_core::guarded::Derivation;
@@ -13,9 +14,10 @@ use gait_core::guarded::redecide::{Compare, divergences, expand};
 use gait_core::guarded::verify::load;
 use gait_core::policy::{Policy, Strictness};
 use gait_core::runpack::open::open_file;
-use gait_core::runpack::replay::{Replay, Step, replay};
+use gait_core::runpack::replay::{Replay, Step};
 use serde::Serialize;
 use serde_json::json;
+use std::io::{self, Write};
 use std::path::Path;
 
 pub static VERB: Verb = Verb {
@@ -45,8 +47,6 @@ struct Answer<'a> {
     run_id: &'a str,
     mode: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    steps: &'a [Step],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     missing_results: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     warnings: &'a [String],
@@ -70,19 +70,41 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     };
     let _progress = Progress::of("replaying");
     let (mut pack, _) = pack::open(input).map_err(marked)?;
-    let replay = replay(&mut pack).map_err(|error| marked(Failure::invalid(error)))?;
+    let replay = Replay::of(&mut pack).map_err(|error| marked(Failure::invalid(error)))?;
     let ok = replay.missing_results.is_empty();
     let answer = Answer {
         ok,
         run_id: &replay.run_id,
         mode: "stub",
-        steps: &replay.steps,
         missing_results: &replay.missing_results,
         warnings: &warnings,
         requested_unsafe,
     };
     let exit = if ok { Exit::Ok } else { Exit::VerificationFailed };
-    Ok(Outcome::new(exit, &lines(&replay, &warnings), &answer))
+    let outcome = Outcome::new(exit, &lines(&replay, &warnings), &answer);
+    if call.form == Form::Text || replay.steps == 0 {
+        return Ok(outcome);
+    }
+    Ok(outcome.with_streamed(Streamed::new("steps", move |out| write_steps(&replay, &mut pack, out))))
+}
+
+/// Writes the steps as one array.
+fn write_steps(replay: &Replay, pack: &mut OpenPack, out: &mut dyn Write) -> io::Result<()> {
+    let (mut written, mut separator) = (Ok(()), "[");
+    let mut write = |step: &Step| -> io::Result<()> {
+        let step = gait_core::json::to_line_html_safe_sorted(step).map_err(io::Error::other)?;
+        out.write_all(std::mem::replace(&mut separator, ",").as_bytes())?;
+        out.write_all(step.trim_end().as_bytes())
+    };
+    replay
+        .each_step(pack, |step| {
+            if written.is_ok() {
+                written = write(&step);
+            }
+        })
+        .map_err(io::Error::other)?;
+    written?;
+    out.write_all(b"]")
 }
 
 /// Every recorded decision of a guarded run made again under `policy`; exit 2 on the first that differs.

@@ -104,7 +104,7 @@ fn missing<R: Read + Seek>(pack: &mut Runpack<R>, known: &HashMap<IdKey, Known>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runpack::replay::replay;
+    use crate::runpack::replay::Replay;
     use crate::runpack::write::{RunRecords, write_pack};
     use crate::time::Timestamp;
     use proptest::prelude::*;
@@ -131,7 +131,7 @@ mod tests {
             write_pack(&mut out, &records.facts(), &records.members().unwrap(), &[]).unwrap();
             let mut pack = Runpack::open(Cursor::new(out)).unwrap();
             let survey = Survey::of(&mut pack).unwrap();
-            let replayed = replay(&mut pack).map(|replay| replay.missing_results);
+            let replayed = Replay::of(&mut pack).map(|replay| replay.missing_results);
             prop_assert_eq!(
                 survey.replay.map_err(|error| error.to_string()),
                 replayed.map_err(|error| error.to_string())

@@ -7,7 +7,7 @@
 use super::glance::{Glance, LineRecord};
 use super::id_key::IdKey;
 use super::lines::{LineError, Lines};
-use super::open::{OpenError, Runpack};
+use super::open::{OpenError, Runpack, Unchecked};
 use super::record::{IntentRecord, Manifest, Receipt, ResultRecord, parse};
 use crate::canonical::{CanonicalError, digest_of};
 use crate::digest::{Hasher, Sha256Hex};
@@ -105,6 +105,25 @@ impl DiffSummary {
     }
 }
 
+/// Compares the runs in two files, each record read once: while its digest is computed.
+///
+/// Nothing that was seen counts before the digests of both files are known to hold. Where anything is wrong, the files
+/// are opened one after the other: which fault is told does not depend on how they are read.
+///
+/// # Errors
+/// [`DiffError`]: the first finding on the left, or else the right.
+pub fn diff_files<A: Read + Seek, B: Read + Seek>(
+    mut left: A,
+    mut right: B,
+    privacy: Privacy,
+) -> Result<DiffSummary, DiffError> {
+    if let Ok((mut left, mut right, suspects)) = at_once(&mut left, &mut right, privacy) {
+        return summary(&mut left, &mut right, &suspects, privacy);
+    }
+    let mut left = Runpack::open(left)?;
+    diff(&mut left, &mut Runpack::open(right)?, privacy)
+}
+
 /// Compares two runs.
 ///
 /// # Errors
@@ -114,8 +133,70 @@ pub fn diff<A: Read + Seek, B: Read + Seek>(
     right: &mut Runpack<B>,
     privacy: Privacy,
 ) -> Result<DiffSummary, DiffError> {
-    let intents = records::<IntentRecord, A, B>(left, right, privacy)?;
-    let results = records::<ResultRecord, A, B>(left, right, privacy)?;
+    let mut suspects = Suspects::default();
+    let (intents, results) = (IntentRecord::MEMBER, ResultRecord::MEMBER);
+    suspects.intents = side_by_side::<IntentRecord>(&mut left.lines(intents)?, &mut right.lines(intents)?, privacy)?;
+    // What is wrong with an intent is told before what is wrong with a result.
+    let intents = records::<IntentRecord, A, B>(left, right, &suspects.intents, privacy)?;
+    suspects.results = side_by_side::<ResultRecord>(&mut left.lines(results)?, &mut right.lines(results)?, privacy)?;
+    let results = records::<ResultRecord, A, B>(left, right, &suspects.results, privacy)?;
+    rest(left, right, intents, results, privacy)
+}
+
+/// Ids of records that do not look the same on both sides.
+#[derive(Default)]
+struct Suspects {
+    intents: HashSet<IdKey>,
+    results: HashSet<IdKey>,
+}
+
+type Checked<'a, A, B> = (Runpack<&'a mut A>, Runpack<&'a mut B>, Suspects);
+
+/// Both runpacks, which hold, and what does not look the same in them.
+fn at_once<'a, A: Read + Seek, B: Read + Seek>(
+    left: &'a mut A,
+    right: &'a mut B,
+    privacy: Privacy,
+) -> Result<Checked<'a, A, B>, OpenError> {
+    let (mut left, mut right) = (Unchecked::open(left)?, Unchecked::open(right)?);
+    let suspects = Suspects {
+        intents: met::<IntentRecord, _, _>(&mut left, &mut right, privacy)?,
+        results: met::<ResultRecord, _, _>(&mut left, &mut right, privacy)?,
+    };
+    Ok((left.check()?, right.check()?, suspects))
+}
+
+fn met<T: Compared, A: Read + Seek, B: Read + Seek>(
+    left: &mut Unchecked<A>,
+    right: &mut Unchecked<B>,
+    privacy: Privacy,
+) -> Result<HashSet<IdKey>, OpenError> {
+    let (mut left_lines, mut right_lines) = (left.lines(T::MEMBER)?, right.lines(T::MEMBER)?);
+    let suspects = side_by_side::<T>(left_lines.lines(), right_lines.lines(), privacy)?;
+    let digests = (left_lines.finish()?, right_lines.finish()?);
+    left.know(T::MEMBER, digests.0);
+    right.know(T::MEMBER, digests.1);
+    Ok(suspects)
+}
+
+fn summary<A: Read + Seek, B: Read + Seek>(
+    left: &mut Runpack<A>,
+    right: &mut Runpack<B>,
+    suspects: &Suspects,
+    privacy: Privacy,
+) -> Result<DiffSummary, DiffError> {
+    let intents = records::<IntentRecord, A, B>(left, right, &suspects.intents, privacy)?;
+    let results = records::<ResultRecord, A, B>(left, right, &suspects.results, privacy)?;
+    rest(left, right, intents, results, privacy)
+}
+
+fn rest<A: Read + Seek, B: Read + Seek>(
+    left: &mut Runpack<A>,
+    right: &mut Runpack<B>,
+    intents: RecordDiff,
+    results: RecordDiff,
+    privacy: Privacy,
+) -> Result<DiffSummary, DiffError> {
     Ok(DiffSummary {
         run_id_left: left.run.run_id.clone(),
         run_id_right: right.run.run_id.clone(),
@@ -246,14 +327,14 @@ impl Compared for ResultRecord {
 fn records<T: Compared, A: Read + Seek, B: Read + Seek>(
     left: &mut Runpack<A>,
     right: &mut Runpack<B>,
+    suspects: &HashSet<IdKey>,
     privacy: Privacy,
 ) -> Result<RecordDiff, DiffError> {
-    let suspects = side_by_side::<T>(left.lines(T::MEMBER)?, right.lines(T::MEMBER)?, privacy)?;
     if suspects.is_empty() {
         return Ok(RecordDiff::default());
     }
-    let left_forms = forms_of::<T, A>(left, &suspects, privacy)?;
-    let right_forms = forms_of::<T, B>(right, &suspects, privacy)?;
+    let left_forms = forms_of::<T, A>(left, suspects, privacy)?;
+    let right_forms = forms_of::<T, B>(right, suspects, privacy)?;
     Ok(RecordDiff {
         changed: left_forms != right_forms,
         left_only: only_ids::<T, A>(left, &left_forms, &right_forms)?,
@@ -266,8 +347,8 @@ type Forms = HashMap<IdKey, IdKey>;
 
 /// Ids whose records do not look the same on both sides, occurrence by occurrence.
 fn side_by_side<T: Compared>(
-    mut left: Lines<impl BufRead>,
-    mut right: Lines<impl BufRead>,
+    left: &mut Lines<impl BufRead>,
+    right: &mut Lines<impl BufRead>,
     privacy: Privacy,
 ) -> Result<HashSet<IdKey>, OpenError> {
     let error = |source| OpenError::Line { what: T::WHAT, source };
@@ -435,7 +516,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::io::Cursor;
 
-    fn pack(intents: &[(&str, Value)]) -> Runpack<Cursor<Vec<u8>>> {
+    fn pack(intents: &[(&str, Value)]) -> Cursor<Vec<u8>> {
         let mut records = RunRecords::default();
         records.run.run_id = "run_x".into();
         records.intents = intents
@@ -449,11 +530,48 @@ mod tests {
         records.fill(Timestamp::FALLBACK);
         let mut out = Vec::new();
         write_pack(&mut out, &records.facts(), &records.members().unwrap(), &[]).unwrap();
-        Runpack::open(Cursor::new(out)).unwrap()
+        Cursor::new(out)
     }
 
+    /// The differences, found in both ways there are.
     fn summary(left: &[(&str, Value)], right: &[(&str, Value)], privacy: Privacy) -> DiffSummary {
-        diff(&mut pack(left), &mut pack(right), privacy).unwrap()
+        let (left, right) = (pack(left), pack(right));
+        let opened = |file: &Cursor<Vec<u8>>| Runpack::open(file.clone()).unwrap();
+        let found = diff(&mut opened(&left), &mut opened(&right), privacy).unwrap();
+        let (mut left, mut right) = (left, right);
+        let (mut left_pack, mut right_pack, suspects) = at_once(&mut left, &mut right, privacy).unwrap();
+        assert_eq!(super::summary(&mut left_pack, &mut right_pack, &suspects, privacy).unwrap(), found);
+        assert_eq!(diff_files(left, right, privacy).unwrap(), found);
+        found
+    }
+
+    #[test]
+    fn which_fault_is_told_does_not_depend_on_how_files_are_read() {
+        let fine = pack(&[("a", json!({}))]);
+        let damaged = |what: &[u8], by: &[u8]| {
+            let mut bytes = fine.get_ref().clone();
+            let at = bytes.windows(what.len()).rposition(|window| window == what).unwrap();
+            bytes[at..at + by.len()].copy_from_slice(by);
+            Cursor::new(bytes)
+        };
+        let files = [
+            fine.clone(),
+            // The directory has another name for the last member.
+            damaged(b"run.json", b"run.jsom"),
+            damaged(b"results.jsonl", b"results.jsom_"),
+            Cursor::new(Vec::new()),
+            pack(&[("a", json!({"n": 1}))]),
+        ];
+        for left in &files {
+            for right in &files {
+                let one_by_one = || -> Result<DiffSummary, DiffError> {
+                    let mut left = Runpack::open(left.clone())?;
+                    diff(&mut left, &mut Runpack::open(right.clone())?, Privacy::Full)
+                };
+                let told = |found: Result<DiffSummary, DiffError>| found.map_err(|error| error.to_string());
+                assert_eq!(told(diff_files(left.clone(), right.clone(), Privacy::Full)), told(one_by_one()));
+            }
+        }
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl<R: BufRead> Lines<R> {
         Lines { source, line: Vec::new(), number: 0 }
     }
 
+    /// The stream, as far as it was read.
+    pub fn into_source(self) -> R {
+        self.source
+    }
+
     /// The next line without its end, and its number; `None` at the end of the stream.
     ///
     /// # Errors

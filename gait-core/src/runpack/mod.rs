@@ -21,6 +21,7 @@ pub mod demo;
 pub mod diff;
 pub mod footer;
 pub mod glance;
+pub(crate) mod hashed;
 pub(crate) mod id_key;
 pub mod lines;
 pub mod manifest;

@@ -2,16 +2,21 @@
 
 use super::container::{Container, MemberError, MemberReader};
 use super::glance::{Glance, LineRecord};
+use super::hashed::HashedMember;
 use super::lines::{LineError, Lines, PushedLines};
-use super::record::{IntentRecord, Manifest, Object, Receipt, Refs, ResultRecord, Run, parse};
-use super::verify::{Integrity, VerifyError, integrity_beside};
+use super::record::{
+    IntentRecord, Manifest, Object, Receipt, Refs, ResultRecord, Run, WholeRecord, parse, parse_whole,
+};
+use super::verify::{Integrity, Listing, VerifyError, hash, hashed, integrity_beside};
 use super::write::RunRecords;
+use crate::digest::Sha256Hex;
 use crate::parts::{Part, PartsError, for_each_part};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Why a runpack can't be worked with.
@@ -134,6 +139,11 @@ impl<R: Read + Seek> Runpack<R> {
     fn open_beside(source: R, beside: &mut impl FnMut(&str, &[u8])) -> Result<Self, OpenError> {
         let mut container = Container::open(source).map_err(VerifyError::from)?;
         let integrity = integrity_beside(&mut container, beside)?;
+        Self::intact(container, integrity)
+    }
+
+    /// The runpack in `container`, if nothing was found against it.
+    fn intact(mut container: Container<R>, integrity: Integrity) -> Result<Self, OpenError> {
         if !integrity.missing_files.is_empty() {
             return Err(OpenError::Missing { names: integrity.missing_files });
         }
@@ -218,10 +228,35 @@ impl<R: Read + Seek> Runpack<R> {
     /// # Errors
     /// [`OpenError`] for the first that is not what it should be.
     pub fn glance_at<T: LineRecord>(&mut self, mut look: impl FnMut(Glance<'_>)) -> Result<(), OpenError> {
+        self.glance_until::<T>(|glance| {
+            look(glance);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, until it was looked at enough.
+    ///
+    /// # Errors
+    /// As [`Runpack::glance_at`].
+    pub fn glance_until<T: LineRecord>(
+        &mut self,
+        mut look: impl FnMut(Glance<'_>) -> ControlFlow<()>,
+    ) -> Result<(), OpenError> {
+        self.lines_until::<T>(|_, glance| look(glance))
+    }
+
+    /// The same with the line of each record.
+    pub(crate) fn lines_until<T: LineRecord>(
+        &mut self,
+        mut look: impl FnMut(&[u8], Glance<'_>) -> ControlFlow<()>,
+    ) -> Result<(), OpenError> {
         let error = |source| OpenError::Line { what: T::WHAT, source };
         let mut lines = self.lines(T::MEMBER)?;
         while let Some((number, line)) = lines.next_line().map_err(error)? {
-            look(Glance::at::<T>(line).map_err(|source| error(LineError::Record { number, source }))?);
+            let glance = Glance::at::<T>(line).map_err(|source| error(LineError::Record { number, source }))?;
+            if look(line, glance).is_break() {
+                break;
+            }
         }
         Ok(())
     }
@@ -267,6 +302,74 @@ impl<R: Read + Seek> Runpack<R> {
 
     fn records<T: LineRecord>(&mut self) -> Result<Records<'_, R, T>, OpenError> {
         Ok(Records { lines: self.lines(T::MEMBER)?, what: T::WHAT, record: PhantomData })
+    }
+}
+
+/// A runpack whose lines are read before, and while, their digests are checked: what they say counts only once
+/// [`Unchecked::check`] gave a runpack.
+pub(crate) struct Unchecked<R> {
+    container: Container<R>,
+    listing: Listing,
+    digests: Vec<(&'static str, Sha256Hex)>,
+}
+
+impl<R: Read + Seek> Unchecked<R> {
+    /// Reads the manifest and nothing else.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(source: R) -> Result<Self, OpenError> {
+        let mut container = Container::open(source).map_err(VerifyError::from)?;
+        let listing = Listing::read(&mut container)?;
+        Ok(Unchecked { container, listing, digests: Vec::new() })
+    }
+
+    /// The lines of `intents.jsonl` or `results.jsonl`.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn lines(&mut self, name: &'static str) -> Result<HashedLines<&mut R>, OpenError> {
+        let read = |source| OpenError::Read { name, source };
+        let member = hashed(&mut self.container, name).map_err(read)?;
+        Ok(HashedLines(Lines::new(member.ok_or(OpenError::Member { name })?), name))
+    }
+
+    /// Takes note of the digest of lines that were read to their end.
+    pub fn know(&mut self, name: &'static str, digest: Sha256Hex) {
+        self.digests.push((name, digest));
+    }
+
+    /// Compares all members with the manifest: those whose digest is not known yet are read.
+    ///
+    /// # Errors
+    /// [`OpenError`] for any finding.
+    pub fn check(self) -> Result<Runpack<R>, OpenError> {
+        let Unchecked { mut container, listing, digests } = self;
+        let integrity = listing.compare(&mut container, &mut |container, name| {
+            let known = digests.iter().find(|(known, _)| *known == name);
+            known.map_or_else(|| hash(container, name, &mut |_, _| ()), |(_, digest)| Ok(Some(*digest)))
+        })?;
+        Runpack::intact(container, integrity)
+    }
+}
+
+/// Lines of a member that is hashed on the way.
+pub(crate) struct HashedLines<R: Read>(Lines<HashedMember<R>>, &'static str);
+
+impl<R: Read> HashedLines<R> {
+    /// The lines.
+    pub fn lines(&mut self) -> &mut Lines<HashedMember<R>> {
+        &mut self.0
+    }
+
+    /// The digest of the member, whose lines were read to their end.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn finish(self) -> Result<Sha256Hex, OpenError> {
+        let name = self.1;
+        let failed = |source| OpenError::Read { name, source: MemberError::Content(source) };
+        self.0.into_source().finish().map_err(failed)
     }
 }
 
@@ -333,11 +436,11 @@ impl<R: Read, T: DeserializeOwned> Iterator for Records<'_, R, T> {
     }
 }
 
-fn read_record<R: Read + Seek, T: DeserializeOwned>(
+fn read_record<R: Read + Seek, T: WholeRecord>(
     container: &mut Container<R>,
     name: &'static str,
     what: &'static str,
 ) -> Result<T, OpenError> {
     let bytes = container.read_all(name, RECORD_LIMIT_BYTES).map_err(|source| OpenError::Read { name, source })?;
-    parse(&bytes.ok_or(OpenError::Member { name })?).map_err(|source| OpenError::Record { what, source })
+    parse_whole(&bytes.ok_or(OpenError::Member { name })?).map_err(|source| OpenError::Record { what, source })
 }

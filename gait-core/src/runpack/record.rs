@@ -10,6 +10,7 @@
 use crate::platform;
 use crate::signature::Signature;
 use crate::time::Timestamp;
+use crate::weight::Reading;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -301,6 +302,29 @@ pub fn list_or_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(so
 /// # Errors
 /// Not JSON, or a member of the wrong type.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    parse_as(bytes, Reading::Tree)
+}
+
+/// The same for a record that there is one of, with lists of many others.
+pub(crate) fn parse_whole<T: WholeRecord>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    parse_as(bytes, T::READING)
+}
+
+/// A record that there is one of in a runpack.
+pub(crate) trait WholeRecord: DeserializeOwned {
+    /// What it takes to read one.
+    const READING: Reading;
+}
+
+impl WholeRecord for Run {
+    const READING: Reading = Reading::lists_of::<TimelineEvent>();
+}
+
+impl WholeRecord for Refs {
+    const READING: Reading = Reading::lists_of::<Receipt>();
+}
+
+fn parse_as<T: DeserializeOwned>(bytes: &[u8], reading: Reading) -> Result<T, serde_json::Error> {
     // `null` is the zero value, of a whole record too.
     let bytes = if bytes.trim_ascii() == b"null" { b"{}" } else { bytes };
     if bytes.trim_ascii_start().first() == Some(&b'[') {
@@ -308,7 +332,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> 
         return Err(serde::de::Error::custom("expected an object, found an array"));
     }
     // Records hardly ever repeat a member; only then the slow way, on which the last one counts, is taken.
-    crate::json::read(bytes)
+    crate::json::read_as(bytes, reading)
         .or_else(|error| crate::json::read::<Value>(bytes).map_err(|_| error).and_then(serde_json::from_value))
 }
 

@@ -1,12 +1,18 @@
 //! The smallest run that still shows a fault (contract, artifacts 4.9).
 
-use super::record::{IntentRecord, Object, ResultRecord, SCHEMA_VERSION};
+use super::glance::LineRecord;
+use super::id_key::IdKey;
+use super::lines::LineError;
+use super::open::{OpenError, Runpack};
+use super::record::{IntentRecord, Object, Receipt, ResultRecord, SCHEMA_VERSION, parse};
 use super::write::RunRecords;
 use crate::text::lower_trimmed;
 use crate::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
+use std::io::{Read, Seek};
+use std::ops::ControlFlow;
 
 /// What makes an intent a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +46,12 @@ impl Predicate {
 }
 
 /// Why a run can't be reduced.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReduceError {
+    /// Not an intact runpack.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// No such predicate.
     #[error("unsupported predicate {name:?}")]
     Unsupported {
@@ -81,80 +90,150 @@ pub struct ReduceReport {
     pub still_failing: bool,
 }
 
-/// Keeps of `records` what shows one fault, and tells what that is.
+/// Keeps of the run in `pack` what shows one fault, and tells what that is. It remembers some 20 bytes for a result.
 ///
 /// # Errors
 /// [`ReduceError`]
-pub fn reduce(records: RunRecords, predicate: Predicate) -> Result<(RunRecords, ReduceReport), ReduceError> {
-    let counts = (records.intents.len(), records.results.len(), records.refs.receipts.len());
-    let run_id = records.run.run_id.clone();
-    let selected = select(&records, predicate)?;
-    let reduced = keep(records, predicate, &selected);
+pub fn reduce<R: Read + Seek>(
+    pack: &mut Runpack<R>,
+    predicate: Predicate,
+) -> Result<(RunRecords, ReduceReport), ReduceError> {
+    let seen = Seen::of(pack, predicate)?;
+    let selected = select(pack, &seen.known, predicate)?;
+    let reduced = keep(pack, predicate, selected)?;
+    let id = reduced.intents.first().map(|intent| intent.intent_id.clone()).unwrap_or_default();
     let report = ReduceReport {
         schema_id: "gait.runpack.reduce_report",
         schema_version: SCHEMA_VERSION,
         created_at: reduced.run.created_at.to_utc(),
         producer_version: crate::PRODUCER_VERSION.into(),
-        run_id,
+        run_id: pack.run.run_id.clone(),
         reduced_run_id: reduced.run.run_id.clone(),
         predicate: predicate.name(),
-        still_failing: holds_for(&reduced, predicate, &selected),
-        selected_intent_id: selected,
-        original_intent_count: counts.0,
+        still_failing: holds_for(&reduced, predicate, &id),
+        selected_intent_id: id,
+        original_intent_count: seen.intents,
         reduced_intent_count: reduced.intents.len(),
-        original_result_count: counts.1,
+        original_result_count: seen.results,
         reduced_result_count: reduced.results.len(),
-        original_ref_count: counts.2,
+        original_ref_count: seen.receipts,
         reduced_ref_count: reduced.refs.receipts.len(),
     };
     Ok((reduced, report))
 }
 
-fn is_ok(result: &ResultRecord) -> bool {
-    matches!(&*lower_trimmed(&result.status), "ok" | "success")
+/// What one pass over all records tells.
+struct Seen {
+    intents: usize,
+    results: usize,
+    receipts: usize,
+    /// Ids of results: all, or those that are not ok.
+    known: HashSet<IdKey>,
+}
+
+impl Seen {
+    fn of<R: Read + Seek>(pack: &mut Runpack<R>, predicate: Predicate) -> Result<Self, ReduceError> {
+        let mut seen = Seen { intents: 0, results: 0, receipts: 0, known: HashSet::new() };
+        let mut named = false;
+        pack.glance_at::<IntentRecord>(|intent| {
+            seen.intents += 1;
+            named |= !intent.intent_id.is_empty();
+        })?;
+        pack.glance_at::<ResultRecord>(|result| {
+            seen.results += 1;
+            if predicate == Predicate::MissingResult || !is_ok(&result.word) {
+                seen.known.insert(IdKey::of(&*result.intent_id));
+            }
+        })?;
+        (_, seen.receipts) = pack.fold_refs(|count: &mut usize, _| *count += 1)?;
+        if named { Ok(seen) } else { Err(ReduceError::NoIntents) }
+    }
+}
+
+fn is_ok(status: &str) -> bool {
+    matches!(&*lower_trimmed(status), "ok" | "success")
 }
 
 fn holds_for(records: &RunRecords, predicate: Predicate, id: &str) -> bool {
     let mut results = records.results.iter().filter(|result| result.intent_id == id);
     match predicate {
         Predicate::MissingResult => results.next().is_none(),
-        Predicate::NonOkStatus => results.any(|result| !is_ok(result)),
+        Predicate::NonOkStatus => results.any(|result| !is_ok(&result.status)),
     }
 }
 
-/// The smallest id for which the predicate holds.
-fn select(records: &RunRecords, predicate: Predicate) -> Result<String, ReduceError> {
-    let ids: BTreeSet<&str> =
-        records.intents.iter().map(|intent| intent.intent_id.as_str()).filter(|id| !id.is_empty()).collect();
-    if ids.is_empty() {
-        return Err(ReduceError::NoIntents);
-    }
-    let results = records.results.iter().filter(|result| predicate == Predicate::MissingResult || !is_ok(result));
-    let known: HashSet<&str> = results.map(|result| result.intent_id.as_str()).collect();
+/// The first intent of the smallest id for which the predicate holds.
+fn select<R: Read + Seek>(
+    pack: &mut Runpack<R>,
+    known: &HashSet<IdKey>,
+    predicate: Predicate,
+) -> Result<IntentRecord, ReduceError> {
     let wanted = predicate == Predicate::NonOkStatus;
-    let first = ids.into_iter().find(|id| known.contains(id) == wanted);
-    first.map(str::to_string).ok_or(ReduceError::NotTriggered { predicate })
+    let mut smallest: Option<(String, Vec<u8>)> = None;
+    pack.lines_until::<IntentRecord>(|line, intent| {
+        let id = &*intent.intent_id;
+        let is_smaller = smallest.as_ref().is_none_or(|(smallest, _)| id < smallest.as_str());
+        if !id.is_empty() && is_smaller && known.contains(&IdKey::of(id)) == wanted {
+            smallest = Some((id.into(), line.to_vec()));
+        }
+        ControlFlow::Continue(())
+    })?;
+    let (_, line) = smallest.ok_or(ReduceError::NotTriggered { predicate })?;
+    parsed(&line)
 }
 
-fn keep(mut records: RunRecords, predicate: Predicate, id: &str) -> RunRecords {
-    let run_id = reduced_run_id(&records.run.run_id, predicate);
-    let intent = records.intents.into_iter().find(|intent| intent.intent_id == id);
-    let is_kept =
-        |result: &ResultRecord| predicate == Predicate::NonOkStatus && result.intent_id == id && !is_ok(result);
-    let result = records.results.into_iter().find(is_kept);
-    let mut referenced = BTreeSet::new();
-    let empty = Object::new();
-    collect_object(intent.as_ref().map_or(&empty, |intent| &intent.args), &mut referenced);
-    collect_object(result.as_ref().map_or(&empty, |result| &result.result), &mut referenced);
+/// A line that was seen before.
+fn parsed<T: LineRecord>(line: &[u8]) -> Result<T, ReduceError> {
+    let source = |source| LineError::Record { number: 0, source };
+    parse(line).map_err(|error| OpenError::Line { what: T::WHAT, source: source(error) }.into())
+}
 
-    records.refs.receipts.retain(|receipt| referenced.contains(&receipt.ref_id));
-    records.refs.receipts.sort_by(|left, right| left.ref_id.cmp(&right.ref_id));
-    records.run.timeline.retain(|event| event.reference.is_empty() || event.reference == id);
-    records.intents = intent.into_iter().map(|intent| IntentRecord { run_id: run_id.clone(), ..intent }).collect();
-    records.results = result.into_iter().map(|result| ResultRecord { run_id: run_id.clone(), ..result }).collect();
-    records.refs.run_id.clone_from(&run_id);
-    records.run.run_id = run_id;
-    records
+/// The first result of `id` that is not ok.
+fn fault<R: Read + Seek>(pack: &mut Runpack<R>, id: &str) -> Result<Option<ResultRecord>, ReduceError> {
+    let mut found = None;
+    pack.lines_until::<ResultRecord>(|line, result| {
+        if result.intent_id == id && !is_ok(&result.word) {
+            found = Some(line.to_vec());
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    found.map(|line| parsed(&line)).transpose()
+}
+
+fn keep<R: Read + Seek>(
+    pack: &mut Runpack<R>,
+    predicate: Predicate,
+    intent: IntentRecord,
+) -> Result<RunRecords, ReduceError> {
+    let id = intent.intent_id.clone();
+    let result = match predicate {
+        Predicate::MissingResult => None,
+        Predicate::NonOkStatus => fault(pack, &id)?,
+    };
+    let mut referenced = BTreeSet::new();
+    collect_object(&intent.args, &mut referenced);
+    result.iter().for_each(|result| collect_object(&result.result, &mut referenced));
+
+    let (mut refs, mut receipts) = pack.fold_refs(|kept: &mut Vec<Receipt>, receipt| {
+        if referenced.contains(&receipt.ref_id) {
+            kept.push(receipt);
+        }
+    })?;
+    receipts.sort_by(|left, right| left.ref_id.cmp(&right.ref_id));
+    let mut run = pack.run.clone();
+    run.timeline.retain(|event| event.reference.is_empty() || event.reference == id);
+    let run_id = reduced_run_id(&run.run_id, predicate);
+    run.run_id.clone_from(&run_id);
+    refs.run_id.clone_from(&run_id);
+    refs.receipts = receipts;
+    Ok(RunRecords {
+        run,
+        intents: vec![IntentRecord { run_id: run_id.clone(), ..intent }],
+        results: result.into_iter().map(|result| ResultRecord { run_id: run_id.clone(), ..result }).collect(),
+        refs,
+        capture_mode: pack.manifest().capture_mode.clone(),
+    })
 }
 
 fn reduced_run_id(run_id: &str, predicate: Predicate) -> String {
@@ -189,8 +268,15 @@ fn collect_object(members: &Object, found: &mut BTreeSet<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runpack::record::Receipt;
+    use crate::runpack::write::write_pack;
     use serde_json::json;
+    use std::io::Cursor;
+
+    fn pack(records: &RunRecords) -> Runpack<Cursor<Vec<u8>>> {
+        let mut out = Vec::new();
+        write_pack(&mut out, &records.facts(), &records.members().unwrap(), &[]).unwrap();
+        Runpack::open(Cursor::new(out)).unwrap()
+    }
 
     #[test]
     fn receipts_are_kept_that_the_intent_refers_to() {
@@ -204,7 +290,7 @@ mod tests {
             args: args.as_object().cloned().unwrap(),
             ..IntentRecord::default()
         }];
-        let (reduced, report) = reduce(records, Predicate::MissingResult).unwrap();
+        let (reduced, report) = reduce(&mut pack(&records), Predicate::MissingResult).unwrap();
         let ids: Vec<&str> = reduced.refs.receipts.iter().map(|receipt| receipt.ref_id.as_str()).collect();
         assert_eq!(ids, ["a", "ref_b"]);
         assert_eq!(report.reduced_run_id, "run_mine_reduced_missingresult");
@@ -219,12 +305,31 @@ mod tests {
             status: status.into(),
             ..ResultRecord::default()
         };
-        let records = RunRecords {
+        let mut records = RunRecords {
             intents: ["b", "", "B", "a"].map(intent).to_vec(),
-            results: vec![result("a", " OK "), result("b", "failed"), result("b", "success")],
+            results: vec![result("a", " OK "), result("b", "success"), result("b", "failed"), result("b", "late")],
             ..RunRecords::default()
         };
-        assert_eq!(select(&records, Predicate::MissingResult).unwrap(), "B");
-        assert_eq!(select(&records, Predicate::NonOkStatus).unwrap(), "b");
+        records.run.run_id = "run_x".into();
+        let reduced = |predicate| reduce(&mut pack(&records), predicate).unwrap();
+        assert_eq!(reduced(Predicate::MissingResult).1.selected_intent_id, "B");
+        let (kept, report) = reduced(Predicate::NonOkStatus);
+        assert_eq!((report.selected_intent_id.as_str(), report.original_result_count), ("b", 4));
+        // The first that is not ok.
+        assert_eq!(kept.results.iter().map(|result| result.status.as_str()).collect::<Vec<_>>(), ["failed"]);
+        assert!(report.still_failing);
+    }
+
+    #[test]
+    fn a_run_without_the_fault_or_without_ids_is_not_reduced() {
+        let mut records = RunRecords::default();
+        records.run.run_id = "run_x".into();
+        let told = |records: &RunRecords| reduce(&mut pack(records), Predicate::MissingResult).unwrap_err();
+        assert!(matches!(told(&records), ReduceError::NoIntents));
+        records.intents = vec![IntentRecord::default()];
+        assert!(matches!(told(&records), ReduceError::NoIntents));
+        records.intents = vec![IntentRecord { intent_id: "a".into(), ..IntentRecord::default() }];
+        records.results = vec![ResultRecord { intent_id: "a".into(), ..ResultRecord::default() }];
+        assert!(matches!(told(&records), ReduceError::NotTriggered { .. }));
     }
 }

@@ -1,12 +1,16 @@
 //! Stub replay: what each intent of a run gave, or would give as a stub; nothing is executed (contract, artifacts 4.6).
 
+use super::glance::Glance;
+use super::id_key::IdKey;
 use super::open::{OpenError, Runpack};
+use super::record::{IntentRecord, ResultRecord};
 use crate::digest::Sha256Hex;
 use crate::text::lower_trimmed;
 use serde::Serialize;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Seek};
+use std::ops::ControlFlow;
 
 /// Why a run can't be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -46,71 +50,128 @@ pub struct Step {
     pub result_digest: String,
 }
 
-/// A run replayed.
+/// A run that can be replayed, step by step and as often as wanted. It remembers some 80 bytes for a result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The run.
     pub run_id: String,
-    /// One per intent, in order.
-    pub steps: Vec<Step>,
+    /// How many steps there are.
+    pub steps: u64,
     /// Intents without a result that are no stub either; sorted.
     pub missing_results: Vec<String>,
+    results: Results,
 }
 
-/// Replays the run in `pack`, all steps in memory.
-///
-/// # Errors
-/// [`ReplayError`]
-pub fn replay<R: Read + Seek>(pack: &mut Runpack<R>) -> Result<Replay, ReplayError> {
-    let mut steps = Vec::new();
-    let missing_results = replay_each(pack, |step| steps.push(step))?;
-    Ok(Replay { run_id: pack.run.run_id.clone(), steps, missing_results })
-}
-
-/// Replays the run in `pack` step by step, and gives the sorted ids of intents whose results are missing.
-///
-/// # Errors
-/// [`ReplayError`], perhaps after some steps.
-pub fn replay_each<R: Read + Seek>(
-    pack: &mut Runpack<R>,
-    mut emit: impl FnMut(Step),
-) -> Result<Vec<String>, ReplayError> {
-    let mut results: HashMap<String, (String, String)> = HashMap::new();
-    let mut twice = None;
-    for result in pack.results()? {
-        let result = result?;
-        match results.entry(result.intent_id) {
-            Entry::Vacant(slot) => {
-                slot.insert((result.status, result.result_digest));
+impl Replay {
+    /// Looks whether the run in `pack` can be replayed, and which results are missing.
+    ///
+    /// # Errors
+    /// [`ReplayError`]
+    pub fn of<R: Read + Seek>(pack: &mut Runpack<R>) -> Result<Self, ReplayError> {
+        let (mut results, mut twice) = (Results::default(), None);
+        pack.glance_at::<ResultRecord>(|result| {
+            if !results.add(&result) && twice.is_none() {
+                twice = Some(result.intent_id.into_owned());
             }
-            Entry::Occupied(slot) => twice = twice.or_else(|| Some(slot.key().clone())),
+        })?;
+        let (mut seen, mut missing_results) = (HashSet::new(), Vec::new());
+        let (mut intent_twice, mut steps) = (None, 0);
+        pack.glance_until::<IntentRecord>(|intent| {
+            steps += 1;
+            let key = IdKey::of(&*intent.intent_id);
+            if !seen.insert(key) {
+                intent_twice = Some(intent.intent_id.into_owned());
+                return ControlFlow::Break(());
+            }
+            if !results.given.contains_key(&key) && stub_type(&intent.word).is_none() {
+                missing_results.push(intent.intent_id.into_owned());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(id) = intent_twice {
+            return Err(ReplayError::DuplicateIntent { id });
         }
+        if let Some(id) = twice {
+            return Err(ReplayError::DuplicateResult { id });
+        }
+        missing_results.sort();
+        Ok(Replay { run_id: pack.run.run_id.clone(), steps, missing_results, results })
     }
-    let run_id = pack.run.run_id.clone();
-    let (mut seen, mut missing) = (HashSet::new(), Vec::new());
-    for intent in pack.intents()? {
-        let intent = intent?;
-        if !seen.insert(Sha256Hex::of(&intent.intent_id)) {
-            return Err(ReplayError::DuplicateIntent { id: intent.intent_id });
-        }
-        let mut step = Step { intent_id: intent.intent_id, tool_name: intent.tool_name, ..Step::default() };
-        if let Some((status, digest)) = results.remove(&step.intent_id) {
-            (step.status, step.result_digest) = (status, digest);
+
+    /// Gives the steps, one per intent, in order, of the `pack` that this is of.
+    ///
+    /// # Errors
+    /// [`OpenError`], perhaps after some steps.
+    pub fn each_step<R: Read + Seek>(
+        &self,
+        pack: &mut Runpack<R>,
+        mut emit: impl FnMut(Step),
+    ) -> Result<(), OpenError> {
+        pack.glance_at::<IntentRecord>(|intent| emit(self.step(intent)))
+    }
+
+    fn step(&self, intent: Glance<'_>) -> Step {
+        let Glance { intent_id, word, digest, .. } = intent;
+        let mut step = Step { intent_id: intent_id.into_owned(), tool_name: word.into_owned(), ..Step::default() };
+        if let Some((status, digest)) = self.results.of(&step.intent_id) {
+            (step.status, step.result_digest) = (status.to_string(), digest);
         } else if let Some(stub_type) = stub_type(&step.tool_name) {
             step.status = "stubbed".into();
             step.stub_type = stub_type;
-            step.result_digest = stub_digest(&run_id, &step, &intent.args_digest);
+            step.result_digest = stub_digest(&self.run_id, &step, &digest);
         } else {
             step.status = "missing_result".into();
-            missing.push(step.intent_id.clone());
         }
-        emit(step);
+        step
     }
-    if let Some(id) = twice {
-        return Err(ReplayError::DuplicateResult { id });
+}
+
+/// What results say, in little memory: statuses are few, and digests mostly are digests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Results {
+    given: HashMap<IdKey, Given>,
+    statuses: Vec<String>,
+    by_status: HashMap<String, usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Given {
+    status: usize,
+    digest: GivenDigest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum GivenDigest {
+    Sha256(Sha256Hex),
+    Other(Box<str>),
+}
+
+impl Results {
+    /// Whether it is the first for its intent: only that counts.
+    fn add(&mut self, result: &Glance<'_>) -> bool {
+        let Entry::Vacant(slot) = self.given.entry(IdKey::of(&*result.intent_id)) else { return false };
+        let status = match self.by_status.get(&*result.word) {
+            Some(status) => *status,
+            None => {
+                self.statuses.push(result.word.to_string());
+                *self.by_status.entry(result.word.to_string()).or_insert(self.statuses.len() - 1)
+            }
+        };
+        let digest = Sha256Hex::parse(&result.digest);
+        let digest = digest.map_or_else(|_| GivenDigest::Other((&*result.digest).into()), GivenDigest::Sha256);
+        slot.insert(Given { status, digest });
+        true
     }
-    missing.sort();
-    Ok(missing)
+
+    /// Status and digest of the result for an intent.
+    fn of(&self, id: &str) -> Option<(&str, String)> {
+        let given = self.given.get(&IdKey::of(id))?;
+        let digest = match &given.digest {
+            GivenDigest::Sha256(digest) => digest.to_string(),
+            GivenDigest::Other(text) => text.to_string(),
+        };
+        Some((self.statuses.get(given.status).map_or("", String::as_str), digest))
+    }
 }
 
 /// The kind of stub for a tool, by the first group of words that its name contains.
@@ -143,6 +204,22 @@ mod tests {
             stub_digest("run_stub", &step, "ABC"),
             "8e4d0433fa49914180099bbb7def0b7f51d55e4d640eb2d4b1e07ddcaa932a15"
         );
+    }
+
+    #[test]
+    fn digests_and_statuses_come_back_as_they_were() {
+        let hex = "8e4d0433fa49914180099bbb7def0b7f51d55e4d640eb2d4b1e07ddcaa932a15";
+        let texts = [("a", "ok", hex), ("b", "ok", &hex.to_uppercase()), ("c", "", ""), ("d", "odd", "x")];
+        let mut results = Results::default();
+        for (id, status, digest) in texts {
+            let line = format!(r#"{{"intent_id":"{id}","status":"{status}","result_digest":"{digest}"}}"#);
+            let add = |results: &mut Results| results.add(&Glance::at::<ResultRecord>(line.as_bytes()).unwrap());
+            assert!(add(&mut results) && !add(&mut results));
+        }
+        for (id, status, digest) in texts {
+            assert_eq!(results.of(id), Some((status, digest.to_string())));
+        }
+        assert_eq!(results.of("e"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::container::{Deflater, MEMBER_LIMIT_BYTES, WriteError};
 use super::glance::LineRecord;
 use super::lines::LINE_LIMIT_BYTES;
-use super::record::{IntentRecord, Refs, ResultRecord, Run, parse};
+use super::record::{IntentRecord, Refs, ResultRecord, Run, WholeRecord, parse, parse_whole};
 use super::write::{Content, PackError, PackMember};
 use crate::canonical::{CanonicalError, write_canonical};
 use crate::parts::{Part, PartsError, for_each_part};
@@ -152,8 +152,9 @@ fn record<T: DeserializeOwned>(name: &str, value: &[u8]) -> Result<T, InputError
 }
 
 /// A member that is a record, or `null`.
-fn set<T: DeserializeOwned + Default>(to: &mut T, name: &str, value: &[u8]) -> Result<(), InputError> {
-    *to = if value == b"null" { T::default() } else { record(name, value)? };
+fn set<T: WholeRecord + Default>(to: &mut T, name: &str, value: &[u8]) -> Result<(), InputError> {
+    let parsed = |value| parse_whole(value).map_err(|source| InputError::Record { name: name.into(), source });
+    *to = if value == b"null" { T::default() } else { parsed(value)? };
     Ok(())
 }
 

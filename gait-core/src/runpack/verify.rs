@@ -3,16 +3,17 @@
 //! This is the check of every runpack. What a guarded run adds is checked on top of it, by the `guarded` module, with
 //! the [`Integrity`] that is found here.
 
-use super::container::{Container, ContainerError, MemberError, READ_BYTES};
+use super::container::{Container, ContainerError, MemberError};
+use super::hashed::HashedMember;
 use super::manifest::{SignatureReport, SignatureStatus, check_signatures, signable_digest};
 use super::record::{Manifest, parse};
 use crate::canonical::CanonicalError;
-use crate::digest::{Hasher, Sha256Hex};
+use crate::digest::Sha256Hex;
 use crate::signature::PublicKey;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashSet;
-use std::io::{self, Read, Seek};
+use std::io::{BufRead, Read, Seek};
 
 /// The members that every runpack has, besides the manifest.
 pub const STANDARD_MEMBERS: [&str; 4] = ["intents.jsonl", "refs.json", "results.jsonl", "run.json"];
@@ -137,38 +138,69 @@ pub(crate) fn integrity_beside<R: Read + Seek>(
     container: &mut Container<R>,
     beside: &mut impl FnMut(&str, &[u8]),
 ) -> Result<Integrity, VerifyError> {
-    let (manifest, signable_digest) = read_manifest(container)?;
-    let mut found = Integrity {
-        missing_files: Vec::new(),
-        hash_mismatches: Vec::new(),
-        undeclared_files: undeclared(container, &manifest),
-        manifest,
-        signable_digest,
-    };
-    for file in &found.manifest.files {
-        match hash(container, &file.path, beside)? {
-            None => found.missing_files.push(file.path.clone()),
-            Some(actual) if file.sha256.eq_ignore_ascii_case(&actual.to_string()) => {}
-            Some(actual) => found.hash_mismatches.push(HashMismatch {
-                path: file.path.clone(),
-                expected: file.sha256.clone(),
-                actual: actual.to_string(),
-            }),
+    let listing = Listing::read(container)?;
+    listing.compare(container, &mut |container, name| hash(container, name, beside))
+}
+
+/// What a manifest lists, before anything of it was compared.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    manifest: Manifest,
+    signable_digest: Sha256Hex,
+}
+
+impl Listing {
+    /// Reads the manifest of `container`.
+    ///
+    /// # Errors
+    /// [`VerifyError`]
+    pub fn read<R: Read + Seek>(container: &mut Container<R>) -> Result<Self, VerifyError> {
+        let (manifest, signable_digest) = read_manifest(container)?;
+        Ok(Listing { manifest, signable_digest })
+    }
+
+    /// Compares every member with the digest that `digest` gives for it; none is for a member that is not there.
+    ///
+    /// # Errors
+    /// [`VerifyError`]
+    pub fn compare<R: Read + Seek>(
+        self,
+        container: &mut Container<R>,
+        digest: &mut impl FnMut(&mut Container<R>, &str) -> Result<Option<Sha256Hex>, VerifyError>,
+    ) -> Result<Integrity, VerifyError> {
+        let Listing { manifest, signable_digest } = self;
+        let mut found = Integrity {
+            missing_files: Vec::new(),
+            hash_mismatches: Vec::new(),
+            undeclared_files: undeclared(container, &manifest),
+            manifest,
+            signable_digest,
+        };
+        for file in &found.manifest.files {
+            match digest(container, &file.path)? {
+                None => found.missing_files.push(file.path.clone()),
+                Some(actual) if file.sha256.eq_ignore_ascii_case(&actual.to_string()) => {}
+                Some(actual) => found.hash_mismatches.push(HashMismatch {
+                    path: file.path.clone(),
+                    expected: file.sha256.clone(),
+                    actual: actual.to_string(),
+                }),
+            }
         }
+        let listed = |name: &str| found.manifest.files.iter().any(|file| file.path == name);
+        found.missing_files.extend(STANDARD_MEMBERS.iter().filter(|name| !listed(name)).map(ToString::to_string));
+        let digest = found.manifest.computed_digest()?.to_string();
+        if digest != found.manifest.manifest_digest {
+            found.hash_mismatches.push(HashMismatch {
+                path: MANIFEST.into(),
+                expected: found.manifest.manifest_digest.clone(),
+                actual: digest,
+            });
+        }
+        found.missing_files.sort();
+        found.hash_mismatches.sort();
+        Ok(found)
     }
-    let listed = |name: &str| found.manifest.files.iter().any(|file| file.path == name);
-    found.missing_files.extend(STANDARD_MEMBERS.iter().filter(|name| !listed(name)).map(ToString::to_string));
-    let digest = found.manifest.computed_digest()?.to_string();
-    if digest != found.manifest.manifest_digest {
-        found.hash_mismatches.push(HashMismatch {
-            path: MANIFEST.into(),
-            expected: found.manifest.manifest_digest.clone(),
-            actual: digest,
-        });
-    }
-    found.missing_files.sort();
-    found.hash_mismatches.sort();
-    Ok(found)
 }
 
 fn read_manifest<R: Read + Seek>(container: &mut Container<R>) -> Result<(Manifest, Sha256Hex), VerifyError> {
@@ -198,28 +230,32 @@ fn undeclared<R: Read + Seek>(container: &Container<R>, manifest: &Manifest) -> 
     extra
 }
 
+/// The member `name`, to be hashed while it is read; `None` if there is none.
+pub(crate) fn hashed<'a, R: Read + Seek>(
+    container: &'a mut Container<R>,
+    name: &str,
+) -> Result<Option<HashedMember<&'a mut R>>, MemberError> {
+    let size = container.member(name).map_or(0, |member| member.size);
+    Ok(container.read(name)?.map(|reader| HashedMember::new(reader, size)))
+}
+
 /// SHA-256 of the member `name`; `None` if there is none.
-fn hash<R: Read + Seek>(
+pub(crate) fn hash<R: Read + Seek>(
     container: &mut Container<R>,
     name: &str,
     beside: &mut impl FnMut(&str, &[u8]),
 ) -> Result<Option<Sha256Hex>, VerifyError> {
     let error = |source| VerifyError::Hash { name: name.into(), source };
-    let Some(mut reader) = container.read(name).map_err(error)? else {
+    let Some(mut member) = hashed(container, name).map_err(error)? else {
         return Ok(None);
     };
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; READ_BYTES];
     loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(Some(hasher.finish())),
-            Ok(count) => {
-                let piece = buffer.get(..count).unwrap_or_default();
-                hasher.update(piece);
-                beside(name, piece);
-            }
-            Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(error(MemberError::Content(source))),
+        let piece = member.fill_buf().map_err(|source| error(MemberError::Content(source)))?;
+        if piece.is_empty() {
+            return member.finish().map(Some).map_err(|source| error(MemberError::Content(source)));
         }
+        beside(name, piece);
+        let count = piece.len();
+        member.consume(count);
     }
 }

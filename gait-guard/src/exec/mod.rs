@@ -179,7 +179,7 @@ pub struct Ran {
 ///
 /// # Errors
 /// Those of [`ExecError`].
-pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
+pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Result<Ran, ExecError> {
     let path = request.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     // Before anything is made: a command that is not there needs no run.
     Command::new(&request.command, [], path)?;
@@ -287,7 +287,7 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
     {
         session.stop(crate::session::Stop::GuardError);
     }
-    let finished = finish(session, &ended, &request.run_id);
+    let finished = finish(session, &ended, &request.run_id, packing);
     match (ended, finished) {
         (Ok(end), Ok(finished)) => {
             Ok(Ran { end, finished, layers: layers.names(), degraded: layers.degraded(), withheld, unsealed })
@@ -306,7 +306,12 @@ fn environment(request: &Request, scratch: &Scratch) -> (Vec<(OsString, OsString
     (scrubbed.passed, scrubbed.removed.len() as u32)
 }
 
-fn finish(session: Arc<Session>, ended: &Result<End, RunError>, run_id: &str) -> Result<Finished, ExecError> {
+fn finish(
+    session: Arc<Session>,
+    ended: &Result<End, RunError>,
+    run_id: &str,
+    packing: &mut dyn FnMut(u64),
+) -> Result<Finished, ExecError> {
     let status = match ended {
         Ok(end) => end.status,
         Err(_) => {
@@ -323,7 +328,7 @@ fn finish(session: Arc<Session>, ended: &Result<End, RunError>, run_id: &str) ->
         let cause = std::io::Error::other("a thread of the supervisor did not end");
         return Err(ExecError::Run { cause: RunError::Start(cause), sealed: None });
     };
-    session.finish(outcome).map_err(|cause| ExecError::Finish { cause, run_id: run_id(), status })
+    session.finish_telling(outcome, packing).map_err(|cause| ExecError::Finish { cause, run_id: run_id(), status })
 }
 
 /// The session, once the threads of the supervisor have let go of it: they end with the tree.

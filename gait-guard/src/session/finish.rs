@@ -95,10 +95,19 @@ impl Session {
     ///
     /// # Errors
     /// [`FinishError`]: there is no runpack; what was recorded stays in the run's folder.
-    pub fn finish(mut self, outcome: Outcome) -> Result<Finished, FinishError> {
+    pub fn finish(self, outcome: Outcome) -> Result<Finished, FinishError> {
+        self.finish_telling(outcome, &mut |_| ())
+    }
+
+    /// The same, and tells `packing`, as soon as the packing begins, how many bytes it is going to read.
+    ///
+    /// # Errors
+    /// As [`Session::finish`].
+    pub fn finish_telling(mut self, outcome: Outcome, packing: &mut dyn FnMut(u64)) -> Result<Finished, FinishError> {
         let stop = self.stopped();
         let ended = self.close(outcome)?;
         let bundle = self.out.join(format!("runpack_{}.zip", self.receipt.run_id));
+        packing(READS * journal_bytes(&self.folder));
         let run = read_run(&self.folder)?;
         let packed = run.pack(&self.receipt, &self.policy_yaml, &ended.key, &self.presigned(), &bundle)?;
         let summary = run.summary(&packed.receipt)?;
@@ -114,6 +123,15 @@ pub(super) struct RecordedRun {
     segments: Vec<PathBuf>,
     ledger: Ledger,
     chain: Chain,
+}
+
+/// How often packing reads the journal: to check it, for the digests of its segments, and to copy them.
+const READS: u64 = 3;
+
+/// Bytes of all segments of the journal, as far as they can be told: this is for watching only.
+fn journal_bytes(folder: &RunFolder) -> u64 {
+    let length = |number| folder.segment_path(number).metadata().ok().map(|found| found.len());
+    (1..).map_while(length).sum()
 }
 
 /// Reads the journal of a run's folder from its start: what is packed is what is on the disk.

@@ -116,7 +116,8 @@ fn a_run_is_decided_recorded_and_packed() {
     assert_eq!(session.judge(me(), &read("/work/secret")), Ruling::Deny(Errno::ACCESS));
     assert_eq!(session.judge(me(), &read("/work/ask")), Ruling::Deny(Errno::ACCESS));
     session.executed(me(), b"/bin/agent", &[b"agent".to_vec()]);
-    let finished = session.finish(Outcome::Exited(3)).unwrap();
+    let mut told = Vec::new();
+    let finished = session.finish_telling(Outcome::Exited(3), &mut |bytes| told.push(bytes)).unwrap();
     assert_eq!((finished.stop, finished.summary.complete), (None, true));
     assert_eq!(finished.summary.counters.decisions, 4);
     let blocks: Vec<_> = finished.summary.blocks.iter().map(|b| (&*b.value, b.verdict, b.count)).collect();
@@ -129,6 +130,7 @@ fn a_run_is_decided_recorded_and_packed() {
     let journal = member(&finished.bundle, "decisions/000001.jsonl");
     assert_eq!(journal.lines().filter(|line| line.contains(r#""type":"decision""#)).count(), 4);
     assert!(journal.contains(r#""parent":0"#) && journal.contains(r#""type":"exit""#));
+    assert_eq!(told, [3 * journal.len() as u64], "packing reads the journal three times");
 }
 
 #[test]

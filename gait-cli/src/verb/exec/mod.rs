@@ -70,7 +70,15 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
 fn attempt(call: &Call) -> Result<Report, Failure> {
     let asked = request::read(call)?;
     let (public, fails_on_block, run_id) = (asked.key.public(), call.args.is_on("fail-on-block"), asked.run_id.clone());
-    let text = watch(|wards| Report::of(gait_guard::exec::exec(asked, wards)).to_bytes());
+    let text = watch(|wards| {
+        // Of the supervisor's process: nobody but it packs. The agent has ended then, so the terminal is free.
+        let mut progress = None;
+        let ran = gait_guard::exec::exec(asked, wards, &mut |bytes| {
+            progress = Some(Progress::of_bytes("packing", bytes));
+        });
+        drop(progress);
+        Report::of(ran).to_bytes()
+    });
     let mut report = match text {
         Ok(text) => Report::read(&text)?,
         Err(error @ WatchError::Killed) => {
