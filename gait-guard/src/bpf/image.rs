@@ -4,8 +4,7 @@ use gait_core::policy::Verdict;
 use gait_core::policy::compile::{Ask, CompiledPolicy, Kind};
 use gait_ebpf::op::Op;
 use gait_ebpf::tables::{
-    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, Tables, UNDECIDED, floor, outcome,
-    shape,
+    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, Tables, UNDECIDED, floor, outcome, shape,
 };
 
 use super::BpfError;

@@ -6,8 +6,8 @@ use std::path::Path;
 use gait_core::canonical::CanonicalError;
 use gait_core::digest::Sha256Hex;
 use gait_core::guarded::{
-    BpfPlan, BpfProgram, CommandPlan, EngineRejected, EnvironmentPlan, Plan, PlanContext, PolicyPlan, SeccompPlan, SelfTest,
-    Variables as PlanVariables,
+    BpfPlan, BpfProgram, CommandPlan, EngineRejected, EnvironmentPlan, Plan, PlanContext, PolicyPlan, SeccompPlan,
+    SelfTest, Variables as PlanVariables,
 };
 use gait_core::name::name;
 use gait_core::policy::{Match, Policy, Rule, Variables, Verdict};
@@ -20,7 +20,7 @@ use crate::intent::{argv_digest, program};
 use crate::layer::landlock::Domain;
 use crate::layer::seccomp::{Class, Opens, program as filter, table::TABLE};
 use crate::lsm::{Lsm, Unfit};
-use crate::session::{CaptureMode, errno_name, PolicyRules};
+use crate::session::{CaptureMode, PolicyRules, errno_name};
 
 /// Version of the floor that is in force.
 const FLOOR: &str = "1";

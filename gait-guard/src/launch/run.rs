@@ -84,12 +84,19 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
     let family = wards.agents();
     let (held_sender, held) = mpsc::channel();
     let (go, gone) = mpsc::channel::<Pid>();
-    let confinement = Confinement { opens: terms.opens, landlock: terms.landlock, blocked: Some(wards.blocked), ..Confinement::default() };
+    let confinement = Confinement {
+        opens: terms.opens,
+        landlock: terms.landlock,
+        blocked: Some(wards.blocked),
+        ..Confinement::default()
+    };
     thread::scope(|scope| {
         let (judge, noexec_root, tree, scoped) = (terms.judge, terms.noexec_root, wards.tree.clone(), terms.scope);
         // The agent dies with this thread, which acts with no more rights than the agent's.
         let acting = thread::Builder::new().name("gait-notify".into()).spawn_scoped(scope, move || {
-            act(command, &confinement, scoped, &held_sender, &gone, |listener| Context::new(judge, listener, tree, noexec_root))
+            act(command, &confinement, scoped, &held_sender, &gone, |listener| {
+                Context::new(judge, listener, tree, noexec_root)
+            })
         });
         let acting = acting.map_err(RunError::Start)?;
         let minded = match held.recv() {

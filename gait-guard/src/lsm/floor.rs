@@ -12,10 +12,18 @@ use super::Setup;
 use crate::bpf::BpfError;
 use crate::bpf::image::Image;
 
-const LOOK: Kind =
-    Kind { tool_name: Cow::Borrowed("look"), target_kind: TargetKind::Path, operation: Cow::Borrowed("look"), endpoint_class: EndpointClass::FsRead };
-const CHANGE: Kind =
-    Kind { tool_name: Cow::Borrowed("change"), target_kind: TargetKind::Path, operation: Cow::Borrowed("change"), endpoint_class: EndpointClass::FsWrite };
+const LOOK: Kind = Kind {
+    tool_name: Cow::Borrowed("look"),
+    target_kind: TargetKind::Path,
+    operation: Cow::Borrowed("look"),
+    endpoint_class: EndpointClass::FsRead,
+};
+const CHANGE: Kind = Kind {
+    tool_name: Cow::Borrowed("change"),
+    target_kind: TargetKind::Path,
+    operation: Cow::Borrowed("change"),
+    endpoint_class: EndpointClass::FsWrite,
+};
 
 /// Adds the floor of a run to an image.
 pub(super) fn add(image: Image, setup: &Setup<'_>) -> Result<Image, BpfError> {

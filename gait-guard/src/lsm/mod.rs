@@ -119,8 +119,7 @@ impl Lsm {
         let object = Arc::clone(&self.object);
         move |begins| {
             let mut object = object.lock().unwrap_or_else(PoisonError::into_inner);
-            let changed =
-                if begins { object.seed(std::process::id()) } else { object.unseed(std::process::id()) };
+            let changed = if begins { object.seed(std::process::id()) } else { object.unseed(std::process::id()) };
             changed.map_err(io::Error::other)
         }
     }
@@ -175,11 +174,8 @@ impl Watched {
 const PINS: &str = "bpf";
 
 /// The tracepoints that go with the hooks.
-const TRACEPOINTS: [(&str, &str); 3] = [
-    ("on_fork", "sched_process_fork"),
-    ("on_exec", "sched_process_exec"),
-    ("on_exit", "sched_process_exit"),
-];
+const TRACEPOINTS: [(&str, &str); 3] =
+    [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
 
 fn stage_of(cause: &BpfError) -> Stage {
     match cause {

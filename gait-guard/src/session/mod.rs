@@ -15,11 +15,11 @@ mod signer;
 mod tests;
 
 pub use config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, Said, SessionConfig, StartError, Stop};
+pub(crate) use decide::errno_name;
 pub use finish::{Block, FinishError, Finished, Summary};
 pub use floor::GuardedPaths;
 pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
 pub use rules::PolicyRules;
-pub(crate) use decide::errno_name;
 pub use run::Session;
 pub(crate) use run::guarded_paths;
 pub use seal::{SealError, Sealed, seal};

@@ -6,8 +6,8 @@ mod mapping;
 mod open;
 mod scope;
 
-use aya_ebpf::macros::btf_map;
 use aya_ebpf::btf_maps::Array;
+use aya_ebpf::macros::btf_map;
 use gait_ebpf::op::Op;
 use gait_ebpf::record::{counter, kind};
 use gait_ebpf::tables::{self, FLOOR_PATH, PATH_BYTES, floor};

@@ -11,8 +11,8 @@ use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UN
 
 use super::{EACCES, judge, refuse};
 use crate::kernel::{
-    O_DENTRY_PARENT, O_FILE_FLAGS, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_INODE_MODE, O_INODE_SB,
-    O_PATH_DENTRY, O_PATH_MNT, O_SB_MAGIC, address_of, constant, member, word,
+    O_DENTRY_PARENT, O_FILE_FLAGS, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_INODE_MODE, O_INODE_SB, O_PATH_DENTRY,
+    O_PATH_MNT, O_SB_MAGIC, address_of, constant, member, word,
 };
 use crate::path::{Found, Resolved};
 use crate::scope::Scratch;

@@ -3,8 +3,8 @@
 //! Arguments of type `int` are compared by their low half only, since the kernel ignores the upper one
 //! (`socket(0x1_0000_0002, ..)` is AF_INET). Pointers are only compared with NULL, both halves.
 
-use super::{Class, Opens};
 use super::table::Syscall;
+use super::{Class, Opens};
 
 /// What the filter answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
