@@ -135,24 +135,25 @@ impl<'a> Plain<'a> {
         if line.iter().fold(false, |odd, byte| odd | (*byte < b' ') | (*byte == b'\\')) {
             return None;
         }
-        let mut rest = std::str::from_utf8(line).ok()?.strip_prefix('{')?.strip_suffix('}')?;
+        let mut rest = after(std::str::from_utf8(line).ok()?, b'{')?.strip_suffix('}')?;
         let mut plain = Plain::default();
         while !rest.is_empty() {
-            let (key, after) = quoted(rest)?;
-            rest = after.strip_prefix(':')?;
-            let slot = if rest.starts_with('"') {
+            let (key, value) = quoted(rest)?;
+            rest = after(value, b':')?;
+            let is_text = rest.as_bytes().first() == Some(&b'"');
+            let slot = if is_text {
                 text_at(key).and_then(|at| plain.texts.get_mut(at))
             } else {
                 OBJECTS.iter().position(|name| *name == key).and_then(|at| plain.objects.get_mut(at))
             }?;
-            let (value, after) = if rest.starts_with('"') { quoted(rest)? } else { object(rest)? };
+            let (value, behind) = if is_text { quoted(rest)? } else { object(rest)? };
             if slot.replace(value).is_some() {
                 return None;
             }
-            rest = match after.strip_prefix(',') {
+            rest = match after(behind, b',') {
                 // Something has to follow.
                 Some(more) if !more.is_empty() => more,
-                None if after.is_empty() => after,
+                None if behind.is_empty() => behind,
                 _ => return None,
             };
         }
@@ -184,9 +185,15 @@ impl<'a> Plain<'a> {
     }
 }
 
+/// What follows `byte`, which is ASCII and `text` starts with. A pattern of the library compares by a call, which takes
+/// a quarter of the time of a comparison of two runs.
+fn after(text: &str, byte: u8) -> Option<&str> {
+    if text.as_bytes().first() == Some(&byte) { text.get(1..) } else { None }
+}
+
 /// The string that `text` starts with, which has no escapes, and what follows it.
 fn quoted(text: &str) -> Option<(&str, &str)> {
-    let inside = text.strip_prefix('"')?;
+    let inside = after(text, b'"')?;
     let end = memchr::memchr(b'"', inside.as_bytes())?;
     Some((inside.get(..end)?, inside.get(end + 1..)?))
 }
