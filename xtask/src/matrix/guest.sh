@@ -11,6 +11,7 @@ mount -t tmpfs -o mode=755 run /run
 mount -t securityfs security /sys/kernel/security
 mount -t cgroup2 cgroup /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
+mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 for n in 0:stdin 1:stdout 2:stderr; do [ -e "/dev/${n#*:}" ] || ln -s "/proc/self/fd/${n%:*}" "/dev/${n#*:}"; done
 $busybox ip link set lo up

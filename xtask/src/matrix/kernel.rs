@@ -13,8 +13,8 @@ use crate::process::{output, succeed};
 /// What the guest's first program can't do without; where the kernel has it built in there is no such file.
 const TO_BOOT: &[&str] = &["virtio_pci", "virtio_blk"];
 
-/// Socket families and file systems that tests ask for. A kernel without one skips those tests.
-const FOR_TESTS: &[&str] = &["vsock", "af_alg", "sctp", "udp_diag", "overlay"];
+/// Socket families, file systems and formats that tests ask for. A kernel without one skips those tests.
+const FOR_TESTS: &[&str] = &["vsock", "af_alg", "sctp", "udp_diag", "overlay", "binfmt_misc"];
 
 /// A kernel that is unpacked on this machine.
 pub struct Kernel {
