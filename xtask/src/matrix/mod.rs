@@ -121,6 +121,9 @@ fn boot_all(asked: &Asked, guests: &[Guest]) -> Result<[usize; 3]> {
     let cache = target().join("kernel-matrix");
     fs::create_dir_all(&cache)?;
     let cache = cache.canonicalize()?;
+    // Images, logs and reports have fixed names: a second matrix waits for the first. Released when this one ends.
+    let only_one = fs::File::create(cache.join("lock"))?;
+    only_one.lock()?;
     let root = match root::image(&cache) {
         Ok(root) => root,
         Err(error) => return Ok(skip_all(guests, &format!("no root file system: {error:#}"))),

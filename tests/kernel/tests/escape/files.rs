@@ -393,9 +393,10 @@ fn races() -> Vec<Denial> {
             .setup(|scene| Ok(fs::write(scene.path("{W}/secret"), "harmless")?))
             .attack(&["race-open", "{W}/secret", "{S}/secret", &run::tries(20_000).to_string()])
             .errors(&[]),
+        // Fewer than 2,000 tries may all fall between two turns of the link, even without a guard.
         denial("FS-03 a symbolic link that flips")
             .setup(|scene| Ok(fs::write(scene.path("{W}/secret"), "harmless")?))
-            .attack(&["race-link", "{W}/secret", "{S}/secret", &run::tries(5_000).to_string()])
+            .attack(&["race-link", "{W}/secret", "{S}/secret", &run::tries(5_000).max(2_000).to_string()])
             .errors(&[]),
     ]
 }
