@@ -1,7 +1,6 @@
 //! One virtual machine: a kernel, a boot line, and the suites in it.
 
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -78,7 +77,9 @@ impl Machine {
         self.suite_disk(guest, &work.path().join("suite"), &disk)?;
         let at = |end: &str| self.folder.join(format!("{}.{end}", guest.file_name()));
         let (console, report) = (at("console.log"), at("report.jsonl"));
-        let mut qemu = Command::new("qemu-system-x86_64");
+        // Whoever kills this task kills the machine too.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "2", "-no-reboot"]);
         qemu.args(["-display", "none", "-monitor", "none", "-nic", "none"]);
         qemu.arg("-serial").arg(format!("file:{}", console.display()));
@@ -89,7 +90,7 @@ impl Machine {
         qemu.arg("-append").arg(format!("console=ttyS0 quiet panic=-1 lsm={}", guest.lsm));
         let said = at("qemu.log");
         let log = File::create(&said)?;
-        qemu.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        qemu.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut running = Running(qemu.spawn().context("start qemu-system-x86_64")?);
         let ended = running.wait(self.limit)?;
         drop(running);

@@ -46,6 +46,7 @@ const SUITES: &[&str] = &["escape", "end_to_end", "transparency"];
 /// What a guest can't be made without, and where it is from.
 const TOOLS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("setpriv", "util-linux"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
     ("mke2fs", "e2fsprogs"),
