@@ -47,6 +47,7 @@ pub fn run(reports: &[&str]) -> Result<()> {
     for path in &reports {
         lines.extend(read(path)?);
     }
+    let lines = last_of_each(lines);
     ensure!(!lines.is_empty(), "no tests in {reports:?}");
     fs::write(root.join(PAGE), page(&corpus, &lines)?)?;
     println!("{PAGE}: {} techniques, {} tests of {} reports", corpus.len(), lines.len(), reports.len());
@@ -57,6 +58,12 @@ fn read(path: &Path) -> Result<Vec<Line>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let lines = text.lines().filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_str(line).with_context(|| path.display().to_string())).collect()
+}
+
+/// A test that was run again somewhere, as after a change, counts as it went the last time.
+fn last_of_each(lines: Vec<Line>) -> Vec<Line> {
+    let key = |line: &Line| (place(line), line.suite.clone(), line.name.clone());
+    lines.into_iter().map(|line| (key(&line), line)).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 fn place(line: &Line) -> Place {
@@ -216,6 +223,12 @@ mod tests {
     fn a_failure_is_not_hidden_in_a_number() {
         let page = page(&corpus(), &[line("passed", "a"), line("failed", "a")]).unwrap();
         assert!(page.contains("A **1 of 2 failed**"), "{page}");
+    }
+
+    #[test]
+    fn of_a_test_that_was_run_twice_the_last_counts() {
+        let lines = last_of_each(vec![line("failed", "a"), line("passed", "a")]);
+        assert_eq!(lines.iter().map(|line| line.result.as_str()).collect::<Vec<_>>(), ["passed"]);
     }
 
     #[test]
