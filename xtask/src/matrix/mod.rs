@@ -299,8 +299,11 @@ mod tests {
     #[test]
     fn words_choose_guests() {
         assert_eq!(chosen(&[]).len(), KERNELS.len() * MODULES.len() * ENGINES.len());
-        assert_eq!(chosen(&["6.12", "full"]), ["6.12 full notify"]);
-        assert_eq!(chosen(&["6.1", "no-bpf", "no-landlock"]), ["6.1 no-bpf notify", "6.1 no-landlock notify"]);
+        assert_eq!(chosen(&["6.12", "full", "notify"]), ["6.12 full notify"]);
+        assert_eq!(
+            chosen(&["6.1", "no-bpf", "no-landlock", "notify"]),
+            ["6.1 no-bpf notify", "6.1 no-landlock notify"]
+        );
         assert!(chosen(&["6.12", "ful"]).is_empty(), "a word that names nothing chooses nothing");
     }
 
