@@ -255,10 +255,10 @@ fn handled_programs() -> Test {
         tear_down()?;
         let guarded = guarded?;
         ensure!(!guarded.ran.stdout.contains("it-ran"), "{:?}", guarded.ran);
-        // The handler itself is refused by Landlock, beneath the supervisor (docs/limits.md).
+        // That the handler was refused is in no record (docs/limits.md).
         let odd = scene.expand("{R}/bin/odd");
         ensure!(guarded.pack.decided.iter().any(|d| d.tool == "proc.exec" && d.value == odd), "not recorded: {odd}");
-        report::denied_by("Landlock, beneath the supervisor: EACCES");
+        report::note("contained, but the runpack does not say who refused the handler");
         Ok(())
     })
 }
