@@ -7,6 +7,7 @@
 //! image    the compiled policy as the kernel walks it
 //! lsm      programs at hooks of the security module
 //! reader   records out of the ring
+//! trial    the decision by itself, for the proof that kernel and engine agree
 //! ```
 
 pub mod btf;
@@ -14,6 +15,7 @@ pub mod image;
 pub mod lsm;
 pub mod object;
 pub mod reader;
+pub mod trial;
 
 pub use object::{Object, Options};
 pub use reader::{Reader, Record};

@@ -14,7 +14,7 @@ use std::process::Command;
 use crate::run::{attack, python};
 
 /// One thing that a test needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub enum Need {
     /// Something of the kernel, by the name that `attack probe` knows.
     Kernel(&'static str),
@@ -34,6 +34,19 @@ pub enum Need {
     Root,
     /// Something of the kernel is not there: what is tested is how gait does without.
     Without(&'static str),
+    /// What the suite tries out itself: its name, and how.
+    Tried(&'static str, fn() -> Found),
+}
+
+/// What a suite found when it tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is there.
+    Present,
+    /// This kernel, or whoever runs this machine, does not have it: syscall and errno.
+    Absent(String),
+    /// It failed as it should not have.
+    Broken(String),
 }
 
 /// The two layers without which nothing is guarded.
@@ -45,6 +58,7 @@ impl Need {
             Self::Kernel(name) | Self::Without(name) => name,
             Self::Landlock(_) => "landlock",
             Self::Program(name) | Self::File(name) | Self::Mount(name) | Self::PythonModule(name) => name,
+            Self::Tried(name, _) => name,
             Self::Disposable => "disposable",
             Self::Root => "root",
         }
@@ -120,6 +134,11 @@ fn probe(need: Need) -> String {
         Need::Disposable => "absent GAIT_SUITE_GUEST (a virtual machine of cargo xtask kernel-matrix)".to_owned(),
         Need::Kernel(name) | Need::Without(name) => kernel(name),
         Need::Landlock(_) => kernel("landlock"),
+        Need::Tried(_, attempt) => match attempt() {
+            Found::Present => "present".to_owned(),
+            Found::Absent(why) => format!("absent {why}"),
+            Found::Broken(why) => format!("broken {why}"),
+        },
     }
 }
 

@@ -1,0 +1,89 @@
+//! Records on their way out of the kernel, and what becomes of those that have no room.
+
+use std::process::{Child, Command};
+
+use anyhow::{Context as _, ensure};
+use gait_ebpf::record::{Header, counter, kind};
+use gait_guard::bpf::{Object, Options, Reader};
+use kernel_suite::suite::{Test, test};
+
+use super::BPF;
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("the_process_tree_is_recorded_as_it_grows", [BPF], tree),
+        test("what_has_no_room_in_the_ring_is_counted_and_harms_nobody", [BPF], flood),
+    ]
+}
+
+/// The programs that see the process tree, attached; this process's children are in it while they are made.
+fn watching(ring_bytes: u32) -> anyhow::Result<Object> {
+    let mut object = Object::load(Options { ring_bytes, simulate: false })?;
+    for (program, tracepoint) in
+        [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")]
+    {
+        object.attach_tracepoint(program, tracepoint)?;
+    }
+    Ok(object)
+}
+
+fn in_the_tree(object: &mut Object, script: &str) -> anyhow::Result<Child> {
+    object.seed(std::process::id())?;
+    let child = Command::new("/bin/sh").args(["-c", script]).spawn();
+    object.unseed(std::process::id())?;
+    Ok(child?)
+}
+
+fn drain(reader: &mut Reader) -> anyhow::Result<Vec<(Header, Vec<u8>)>> {
+    let mut seen = Vec::new();
+    while let Some(record) = reader.next(|record| record.map(|record| (record.header, record.payload.to_vec()))) {
+        seen.push(record.context("something in the ring is no record")?);
+    }
+    Ok(seen)
+}
+
+fn tree() -> anyhow::Result<()> {
+    let mut object = watching(1 << 20)?;
+    let mut child = in_the_tree(&mut object, "/bin/true; exit 3")?;
+    let shell = child.id();
+    child.wait()?;
+    let seen = drain(&mut object.reader()?)?;
+    let of = |wanted| seen.iter().filter(move |(header, _)| header.kind == wanted);
+    ensure!(of(kind::FORK).any(|(header, _)| header.detail == u64::from(shell)), "no fork of the shell: {seen:?}");
+    let is_true = |(header, path): &(Header, Vec<u8>)| header.tgid != shell && path.ends_with(b"/bin/true");
+    ensure!(of(kind::EXEC).any(is_true), "no exec of /bin/true: {seen:?}");
+    let ends: Vec<u64> = of(kind::EXIT).filter(|(header, _)| header.tgid == shell).map(|(h, _)| h.detail).collect();
+    ensure!(ends == [3 << 8], "the shell ended as {ends:?}");
+    Ok(())
+}
+
+/// Programs that are started one after the other, each with a fork, an exec and an end.
+const PROGRAMS: u64 = 200;
+
+fn flood() -> anyhow::Result<()> {
+    // A page: a dozen records.
+    let mut object = watching(4096)?;
+    let script = format!("n=0; while [ $n -lt {PROGRAMS} ]; do /bin/true || exit 9; n=$((n+1)); done; exit 3");
+    let mut child = in_the_tree(&mut object, &script)?;
+    let status = child.wait()?;
+    ensure!(status.code() == Some(3), "the flood ended as {status}");
+    let full = object.counters()?;
+    let count = |counters: &[u64], which: u32| counters[which as usize];
+    let (recorded, lost) = (count(&full, counter::RECORDED), count(&full, counter::LOST));
+    println!("  {recorded} records in a ring of a page, {lost} lost");
+    // The shell's own three come first.
+    ensure!(recorded + lost == 3 * (PROGRAMS + 1), "recorded {recorded} and lost {lost} of {}", 3 * (PROGRAMS + 1));
+    ensure!(recorded > 0 && lost > recorded, "recorded {recorded}, lost {lost}");
+    ensure!(count(&full, counter::UNSCOPED) == 0, "a task was not brought into the scope");
+
+    // What was recorded is whole and the oldest; once there is room again, records come again.
+    let mut reader = object.reader()?;
+    let seen = drain(&mut reader)?;
+    ensure!(seen.len() as u64 == recorded, "{} records read, {recorded} were written", seen.len());
+    ensure!(seen.first().is_some_and(|(header, _)| header.detail == u64::from(child.id())), "{:?}", seen.first());
+    in_the_tree(&mut object, "exit 4")?.wait()?;
+    let kinds: Vec<u32> = drain(&mut reader)?.iter().map(|(header, _)| header.kind).collect();
+    ensure!(kinds == [kind::FORK, kind::EXEC, kind::EXIT], "after the flood: {kinds:?}");
+    ensure!(count(&object.counters()?, counter::LOST) == lost, "lost some although there was room");
+    Ok(())
+}
