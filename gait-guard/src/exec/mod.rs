@@ -8,6 +8,7 @@ mod plan;
 mod scratch;
 
 use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,8 +39,11 @@ use crate::session::{
 };
 use crate::sys::mount;
 
-/// Bytes of the ring of records.
-const RING_BYTES: u32 = 16 << 20;
+/// What [`Request::ring_bytes`] can be: powers of two in this range. Less holds no burst, more is memory that can't be swapped.
+pub const RING_BYTES: RangeInclusive<u32> = 1 << 16..=1 << 30;
+
+/// [`Request::ring_bytes`] of who asks for nothing else: some 300,000 records of processes, or 60,000 of paths.
+pub const DEFAULT_RING_BYTES: u32 = 1 << 24;
 
 /// All that `gait exec` was asked for.
 pub struct Request {
@@ -77,6 +81,8 @@ pub struct Request {
     pub demands: Demands,
     /// How long the agent may run.
     pub timeout: Option<Duration>,
+    /// Size of the ring, for engines that have one: a power of two in [`RING_BYTES`].
+    pub ring_bytes: u32,
     /// What this process was started with.
     pub environment: Vec<(OsString, OsString)>,
     /// Names that are passed on whatever they look like.
@@ -215,7 +221,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
             context: &Arc::new(translator.context().clone()),
             paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
             simulate: simulated,
-            ring_bytes: RING_BYTES,
+            ring_bytes: request.ring_bytes,
         };
         match Lsm::start(&setup) {
             Ok(lsm) => Some(lsm),

@@ -12,7 +12,7 @@ use gait_core::guarded::{
 use gait_core::name::name;
 use gait_core::policy::{Match, Policy, Rule, Variables, Verdict};
 
-use super::{RING_BYTES, Request};
+use super::Request;
 use crate::bpf::lsm::Attached;
 use crate::bpf::object::OBJECT;
 use crate::host::{Layer, Report, State};
@@ -195,7 +195,7 @@ pub(super) fn plan(
         engine_requested: request.engine.name().into(),
         engine: if facts.lsm.is_some() { "lsm" } else { "notify" }.into(),
         engine_rejected: facts.rejected.map(rejected).into_iter().collect(),
-        bpf: bpf(facts.lsm),
+        bpf: bpf(facts.lsm, request.ring_bytes),
         layers: layers.names(),
         degraded: layers.degraded(),
         allow_degraded: layers.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
@@ -245,7 +245,7 @@ fn rejected(unfit: &Unfit) -> EngineRejected {
     }
 }
 
-fn bpf(lsm: Option<&Lsm>) -> BpfPlan {
+fn bpf(lsm: Option<&Lsm>, ring_bytes: u32) -> BpfPlan {
     let Some(lsm) = lsm else { return BpfPlan::default() };
     let program = |attached: &Attached| BpfProgram {
         name: attached.name.clone(),
@@ -255,7 +255,7 @@ fn bpf(lsm: Option<&Lsm>) -> BpfPlan {
     BpfPlan {
         programs: lsm.programs.iter().map(program).collect(),
         object_digest: Sha256Hex::of(OBJECT).to_string(),
-        ring_bytes: RING_BYTES.into(),
+        ring_bytes: ring_bytes.into(),
     }
 }
 

@@ -44,6 +44,12 @@ pub static VERB: Verb = Verb {
         Flag::value("allow-degraded", "<layers>", "start without these layers where they can't be had"),
         Flag::value("timeout", "<duration>", "end the agent after this time, e.g. 90s, 5m"),
         Flag::value(
+            "ring-bytes",
+            "<bytes>",
+            "room for records on their way out of the kernel, for engines that decide there (notify does not): a power of two",
+        )
+        .default("16777216"),
+        Flag::value(
             "keep-env",
             "<names>",
             "variables that are passed on though they look like secrets, comma-separated",

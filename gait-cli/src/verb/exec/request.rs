@@ -10,7 +10,7 @@ use gait_core::file;
 use gait_core::policy::{Policy, Strictness};
 use gait_core::runpack::footer::is_plain_run_id;
 use gait_core::time::Timestamp;
-use gait_guard::exec::{Demands, Engine, Request};
+use gait_guard::exec::{DEFAULT_RING_BYTES, Demands, Engine, RING_BYTES, Request};
 use gait_guard::host::Layer;
 use gait_guard::session::{CaptureMode, Enforcement};
 use std::collections::BTreeSet;
@@ -49,6 +49,7 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
         }
     };
     let timeout = args.trimmed("timeout").map(duration).transpose()?;
+    let ring_bytes = args.trimmed("ring-bytes").map_or(Ok(DEFAULT_RING_BYTES), ring_bytes)?;
     let started_at = clock::now();
     let run_id = run_id(args, &started_at)?;
     let workspace = workspace(args)?;
@@ -76,6 +77,7 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
         demands,
         engine,
         timeout,
+        ring_bytes,
         // Not even with --keep-env: the agent could sign in the guard's name.
         environment: std::env::vars_os().filter(|(name, _)| Some(name) != key_variable.as_ref()).collect(),
         keep: args.csv("keep-env").into_iter().map(OsString::from).collect(),
@@ -150,6 +152,17 @@ fn duration(text: &str) -> Result<Duration, Failure> {
         rest = after;
     }
     if total.is_zero() { Err(refuse()) } else { Ok(total) }
+}
+
+/// A size that the kernel takes for a ring, and that no run should need more or less than.
+fn ring_bytes(text: &str) -> Result<u32, Failure> {
+    let bytes = text.parse().ok().filter(|bytes: &u32| bytes.is_power_of_two() && RING_BYTES.contains(bytes));
+    bytes.ok_or_else(|| {
+        let (least, most) = (RING_BYTES.start(), RING_BYTES.end());
+        Failure::invalid(format!(
+            "invalid --ring-bytes value {text:?} (expected a power of two from {least} to {most})"
+        ))
+    })
 }
 
 /// The run id that the flags give, or a new one.
@@ -241,6 +254,18 @@ mod tests {
         }
         for text in ["", "0s", "s", "1d", "-1s", "1.5s"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rings_are_powers_of_two_within_bounds() {
+        for bytes in [65_536, 16_777_216, 1_073_741_824] {
+            assert_eq!(ring_bytes(&bytes.to_string()).unwrap(), bytes);
+        }
+        for text in ["", "0", "32768", "65537", "100000", "2147483648", "4294967296", "-65536", "64K", "65536 "] {
+            let failure = ring_bytes(text).unwrap_err();
+            assert_eq!(failure.exit, Exit::InvalidInput, "{text}");
+            assert!(failure.message.contains("--ring-bytes") && failure.message.contains("1073741824"), "{text}");
         }
     }
 
