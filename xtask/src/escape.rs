@@ -40,7 +40,7 @@ struct Place {
 /// # Errors
 /// A report can't be read, or has no test of an id of the corpus.
 pub fn run(reports: &[&str]) -> Result<()> {
-    let root = crate::bench::root();
+    let root = crate::places::root();
     let reports = if reports.is_empty() { matrix::reports()? } else { reports.iter().map(PathBuf::from).collect() };
     let corpus: Vec<Technique> = serde_json::from_slice(&fs::read(root.join(CORPUS))?).context(CORPUS)?;
     let mut lines = Vec::new();

@@ -47,7 +47,7 @@ pub fn run(args: &[&str]) -> Result<()> {
 
 /// The bench of decisions has other engines as dependencies, so it is a package outside of the workspace.
 fn decision(rounds: usize) -> Result<()> {
-    let root = crate::bench::root();
+    let root = crate::places::root();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -66,7 +66,7 @@ struct Costs {
 }
 
 fn process(rounds: usize) -> Result<()> {
-    let gait = crate::bench::gait_binary()?;
+    let gait = crate::places::gait_binary()?;
     let folder = TempDir::with_prefix("gait-gate-")?;
     fs::write(folder.path().join("policy.yaml"), POLICY)?;
     fs::write(folder.path().join("intent.json"), INTENT)?;

@@ -2,29 +2,34 @@
 
 mod bench;
 mod budgets;
+mod ebpf;
 mod escape;
 mod formats;
 mod gate;
 mod matrix;
+mod places;
 mod process;
 mod scale;
 mod statistics;
-mod workload;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
-  bench [--rounds N] [--policy FILE] [WORD ...]
-      what the guard costs: each workload bare and under `gait exec`, interleaved in one run, as ratios of
-      medians, pinned to one processor and not; and an open beside the cheapest race-free one. Words choose
-      workloads by name.
+  bench-exec [--rounds N] [--policy FILE] [WORD ...]
+      what the guard costs: single calls, starting up and whole workloads, bare, under the cheapest race-free
+      supervisor, and under `gait exec` with each engine that works here, interleaved in one run, as ratios of
+      medians, pinned to one processor and not. Words choose rows by name.
   bench-gate [--rounds N] [WORD ...]
       what a decision costs: `decision`, in process, by the compiled policy beside other policy engines with the same
       1,000 rules; `process`, a whole `gait gate eval` beside `/bin/true`, wall time and peak memory.
   bench-budgets <binary> <report.json> [budgets.json]
       what commands take from start to end, held against perf/runtime_slo_budgets.json: exit code 1 if one takes more,
       2 if the binary or the budgets can't be used.
+  build-ebpf [--install] [--check | --lint]
+      build the object with the BPF programs from source with the pinned tools, which --install installs, and
+      write it to gait-ebpf/object; with --check change nothing, and fail if it is not what is there; with
+      --lint run clippy on the programs. Exit code 3: this machine can't have the tools.
   docs-formats [--check]
       write what the schemas say into the pages of docs/formats, between their markers; with --check change
       nothing, and fail if a page is not up to date.
@@ -43,9 +48,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["bench", rest @ ..] => bench::run(rest),
         ["bench-budgets", rest @ ..] => return budgets::run(rest),
+        ["bench-exec", rest @ ..] => bench::run(rest),
         ["bench-gate", rest @ ..] => gate::run(rest),
+        ["build-ebpf", rest @ ..] => ebpf::run(rest),
         ["docs-formats"] => formats::run(formats::Mode::Write),
         ["docs-formats", "--check"] => formats::run(formats::Mode::Check),
         ["escape-report", rest @ ..] => escape::run(rest),
@@ -60,7 +66,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<ebpf::Unavailable>() { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -64,7 +64,7 @@ const ALL: &[Measured] = &[
 /// Runs the bench and prints its tables on standard output.
 pub fn run(args: &[&str]) -> Result<()> {
     let asked = Asked::parse(args)?;
-    let gait = crate::bench::gait_binary()?;
+    let gait = crate::places::gait_binary()?;
     println!("medians of {}; cpu is user and system time; true is /bin/true beside it\n", asked.rounds);
     let mut before: Vec<Option<Cost>> = vec![None; ALL.len()];
     for size in &asked.sizes {

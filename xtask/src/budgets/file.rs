@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn committed() -> String {
-        std::fs::read_to_string(crate::bench::root().join("perf/runtime_slo_budgets.json")).unwrap()
+        std::fs::read_to_string(crate::places::root().join("perf/runtime_slo_budgets.json")).unwrap()
     }
 
     #[test]

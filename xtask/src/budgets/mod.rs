@@ -56,7 +56,7 @@ impl Asked {
         let committed = "perf/runtime_slo_budgets.json";
         let (source, path) = match budgets {
             Some(path) => ((*path).to_owned(), PathBuf::from(path)),
-            None => (committed.to_owned(), crate::bench::root().join(committed)),
+            None => (committed.to_owned(), crate::places::root().join(committed)),
         };
         Ok(Self { binary, report: PathBuf::from(report), source, budgets: Budgets::read(&path)? })
     }

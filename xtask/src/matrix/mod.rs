@@ -19,6 +19,7 @@ use guest::{Guest, Machine};
 use kernel::Kernel;
 use results::Results;
 
+use crate::places::target;
 use crate::process::{is_here, output};
 
 /// Statically linked, so that it runs in an empty guest.
@@ -177,7 +178,7 @@ fn machine(asked: &Asked, root: PathBuf, folder: PathBuf) -> Result<Machine> {
     let built = Built::now()?;
     let find = |name: &str| built.executable(name);
     let suites = SUITES.iter().map(|name| Ok(((*name).to_owned(), find(name)?))).collect::<Result<_>>()?;
-    let gait = crate::bench::gait_binary()?;
+    let gait = crate::places::gait_binary()?;
     let help = output(Command::new(&gait).args(["exec", "--help"]))?;
     Ok(Machine {
         root,
@@ -185,7 +186,7 @@ fn machine(asked: &Asked, root: PathBuf, folder: PathBuf) -> Result<Machine> {
         suites,
         attack: find("attack")?,
         gait,
-        repository: crate::bench::root(),
+        repository: crate::places::root(),
         words: asked.only.clone(),
         names_engine: help.contains("--engine"),
         limit: asked.limit,
@@ -206,11 +207,6 @@ pub fn reports() -> Result<Vec<PathBuf>> {
     Ok(reports)
 }
 
-/// Where cargo builds to.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::bench::root().join("target"), PathBuf::from)
-}
-
 /// The messages of a build of the suites.
 struct Built(Vec<serde_json::Value>);
 
@@ -219,7 +215,7 @@ impl Built {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--package", "kernel-suite", "--bins", "--tests", "--message-format", "json"]);
-        let said = output(build.current_dir(crate::bench::root()))?;
+        let said = output(build.current_dir(crate::places::root()))?;
         Ok(Self(said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()))
     }
 
