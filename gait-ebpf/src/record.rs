@@ -18,6 +18,10 @@ pub mod kind {
     pub const ADDRESS: u32 = 5;
     /// The self-test fired. `detail` is the token that it was armed with.
     pub const CANARY: u32 = 6;
+    /// The arguments of the program that the next [`EXEC`] of the same process names. Payload: the first bytes of its
+    /// argument area, each argument with its NUL; directly after the header. `detail` is the length of all of it, `extra`
+    /// the number of the program's inode; `op` is 1 if the area could not be read (then there is no payload).
+    pub const ARGUMENTS: u32 = 7;
 }
 
 /// What stands at the start of each record.
@@ -62,6 +66,9 @@ pub struct Address {
     /// `IPPROTO_TCP` and so on.
     pub protocol: u32,
 }
+
+/// Most bytes of arguments that a record bears.
+pub const ARGUMENT_BYTES: usize = 4096;
 
 /// Counters of the programs, by index of the map `COUNTERS`.
 pub mod counter {

@@ -6,12 +6,22 @@
 //! object   the committed object, loaded with those offsets
 //! image    the compiled policy as the kernel walks it
 //! reader   records out of the ring
+//! canary   whether LSM programs are called
+//! cgroup   the control group of the agent, and the socket hooks in it
+//! lock     what the supervisor announces to the socket hooks
+//! watch    what the probes saw, record by record
+//! probes   all of that for one run
 //! ```
 
 pub mod btf;
+pub mod canary;
+pub mod cgroup;
 pub mod image;
+pub mod lock;
 pub mod object;
+pub mod probes;
 pub mod reader;
+pub mod watch;
 
 pub use object::{Object, Options};
 pub use reader::{Reader, Record};
@@ -60,6 +70,24 @@ pub enum BpfError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is no control group for the agent.
+    #[error("no control group for the agent: {what}: {cause}")]
+    ControlGroup {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// No process to test with.
+    #[error("no process for the self-test: {0}")]
+    NoProcess(#[source] std::io::Error),
+    /// A program is in force and was not called.
+    #[error("the BPF program `{program}` is attached and was not called")]
+    Silent {
+        /// Its name.
+        program: &'static str,
+    },
     /// The policy is larger than what the kernel's tables take.
     #[error("the policy needs {needed} {what}, the kernel's tables take {limit}")]
     TooLarge {
@@ -70,4 +98,42 @@ pub enum BpfError {
         /// How many there can be.
         limit: usize,
     },
+}
+
+impl BpfError {
+    /// The kernel's error, where there is one.
+    pub fn errno(&self) -> Option<rustix::io::Errno> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<std::io::Error>()
+                && let Some(errno) = rustix::io::Errno::from_io_error(io)
+            {
+                return Some(errno);
+            }
+            cause = match error.downcast_ref::<aya::programs::ProgramError>() {
+                Some(aya::programs::ProgramError::LoadError { io_error, .. }) => Some(io_error),
+                Some(aya::programs::ProgramError::SyscallError(error)) => Some(&error.io_error),
+                _ => error.source(),
+            };
+        }
+        None
+    }
+
+    /// An error with its causes, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.ends_with(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
+            cause = error.source();
+        }
+        // A verifier log is no part of a message.
+        let first = text.lines().next().unwrap_or_default();
+        let end = first.find(". Verifier output").unwrap_or(first.len());
+        first[..end].to_owned()
+    }
 }

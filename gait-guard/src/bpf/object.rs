@@ -27,8 +27,20 @@ pub struct Options {
 
 /// The programs and maps of one run. Dropped, they leave the kernel.
 pub struct Object {
-    ebpf: Ebpf,
-    btf: Btf,
+    pub(super) ebpf: Ebpf,
+    pub(super) btf: Btf,
+    pub(super) attached: Vec<Attached>,
+}
+
+/// A program that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Where it is attached.
+    pub hook: String,
+    /// The kernel's tag of its instructions.
+    pub tag: String,
 }
 
 impl Object {
@@ -54,7 +66,7 @@ impl Object {
         loader.override_global("SIMULATE", &simulate, true);
         let ebpf = loader.load(OBJECT).map_err(Box::new)?;
         let btf = Btf::from_sys_fs().map_err(|cause| Box::new(aya::EbpfError::BtfError(cause)))?;
-        Ok(Self { ebpf, btf })
+        Ok(Self { ebpf, btf, attached: Vec::new() })
     }
 
     /// Writes the tables of a policy, which the programs walk from then on.
@@ -88,7 +100,20 @@ impl Object {
         };
         typed.load(tracepoint, &self.btf).map_err(failed("load"))?;
         typed.attach().map_err(failed("attach"))?;
+        self.note(program, tracepoint);
         Ok(())
+    }
+
+    /// The programs in force, in order of attachment.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    pub(super) fn note(&mut self, program: &str, hook: &str) {
+        // A tag that the kernel does not tell is empty: it names the program for people, nothing depends on it.
+        let info = self.ebpf.program(program).and_then(|program| program.info().ok());
+        let tag = info.map(|info| format!("{:016x}", info.tag())).unwrap_or_default();
+        self.attached.push(Attached { name: program.to_owned(), hook: hook.to_owned(), tag });
     }
 
     /// The ring, once.
@@ -149,20 +174,20 @@ impl Object {
         Ok(())
     }
 
-    fn hash<K: Pod, V: Pod>(&mut self, map: &'static str) -> Result<HashMap<&mut MapData, K, V>, BpfError> {
+    pub(super) fn hash<K: Pod, V: Pod>(&mut self, map: &'static str) -> Result<HashMap<&mut MapData, K, V>, BpfError> {
         self.ebpf.map_mut(map).ok_or_else(|| no_map(map))?.try_into().map_err(map_error(map))
     }
 }
 
 /// Where a program failed.
-fn failure(program: &str) -> impl Fn(&'static str) -> Box<dyn Fn(ProgramError) -> BpfError + '_> + Copy {
+pub(super) fn failure(program: &str) -> impl Fn(&'static str) -> Box<dyn Fn(ProgramError) -> BpfError + '_> + Copy {
     move |stage| {
         let program = program.to_owned();
         Box::new(move |cause| BpfError::Program { program: program.clone(), stage, cause: Box::new(cause) })
     }
 }
 
-fn no_program(program: &str) -> BpfError {
+pub(super) fn no_program(program: &str) -> BpfError {
     BpfError::Program {
         program: program.to_owned(),
         stage: "load",
@@ -170,10 +195,10 @@ fn no_program(program: &str) -> BpfError {
     }
 }
 
-fn no_map(map: &'static str) -> BpfError {
+pub(super) fn no_map(map: &'static str) -> BpfError {
     BpfError::Map { map, cause: "it is not in the object".into() }
 }
 
-fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> BpfError {
+pub(super) fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> BpfError {
     move |cause| BpfError::Map { map, cause: Box::new(cause) }
 }

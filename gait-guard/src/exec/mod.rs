@@ -3,24 +3,27 @@
 //! Everything that can be wrong is found before the agent starts; from then on every way out goes
 //! through the session, so that what was recorded is kept.
 
+pub mod engine;
 mod plan;
 mod scratch;
+mod watching;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gait_core::journal::EngineName;
 use gait_core::policy::compile::CompileError;
 use gait_core::policy::{Policy, PolicyError};
 use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use rustix::fd::AsFd;
 
+pub use engine::Engine;
 pub use plan::{Demands, PlanError, explain};
 pub use scratch::{Scratch, ScratchError};
 
+use crate::bpf::probes;
 use crate::host;
 use crate::intent::{ContextError, Translator};
 use crate::launch::minder::Cause;
@@ -33,6 +36,7 @@ use crate::session::{
     StartError,
 };
 use crate::sys::mount;
+use watching::Watching;
 
 /// All that `gait exec` was asked for.
 pub struct Request {
@@ -64,6 +68,8 @@ pub struct Request {
     pub capture: CaptureMode,
     /// Whether the policy is enforced.
     pub enforcement: Enforcement,
+    /// Which engine was asked for.
+    pub engine: Engine,
     /// Which layers must be, and need not be, in force.
     pub demands: Demands,
     /// How long the agent may run.
@@ -168,7 +174,12 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
     let path = request.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     // Before anything is made: a command that is not there needs no run.
     Command::new(&request.command, [], path)?;
-    let report = host::probe();
+    let mut report = host::probe();
+    let found = probes::find();
+    report.add(host::Layer::Probes, found.tracepoints);
+    report.add(host::Layer::SocketHooks, found.sockets);
+    let choice = engine::choose(request.engine, found.lsm.as_ref().err())?;
+    let mut probes = found.probes;
     let unsealed = crate::session::unsealed_runs(&request.state);
 
     let scratch = Scratch::make(&request.workspace)?;
@@ -194,8 +205,15 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
     };
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
 
-    let facts =
-        plan::Facts { policy: &effective, variables: &variables, policy_yaml: &policy_yaml, passed, removed: withheld };
+    let facts = plan::Facts {
+        choice: &choice,
+        probes: probes.as_ref(),
+        policy: &effective,
+        variables: &variables,
+        policy_yaml: &policy_yaml,
+        passed,
+        removed: withheld,
+    };
     let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;
     let self_test = plan::self_tests(&report);
     let Request { enforcement, timeout, .. } = request;
@@ -212,7 +230,7 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
         plan,
         host: host::facts(),
         self_test,
-        engine: EngineName::Notify,
+        engine: choice.engine_name(),
         enforcement,
         capture: request.capture,
         dirs: Dirs {
@@ -223,6 +241,9 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
         },
     };
     let session = Arc::new(Session::start(config).map_err(ExecError::Start)?);
+    let watching = probes.as_mut().and_then(probes::Probes::take_watch).map(|watch| Watching::start(&session, watch));
+    let watching =
+        watching.transpose().map_err(|cause| ExecError::Run { cause: RunError::Start(cause), sealed: None })?;
     let spawned = |pid| session.spawned(pid);
     let terms = Terms {
         judge: Arc::clone(&session) as Arc<dyn Judge>,
@@ -231,8 +252,12 @@ pub fn exec(request: Request, wards: Wards) -> Result<Ran, ExecError> {
         stop: session.stop_event(),
         spawned: &spawned,
         timeout,
+        probes: probes.as_mut(),
     };
     let ended = run(&command, terms, wards);
+    if let (Some(watching), Some(probes)) = (watching, &probes) {
+        watching.end(&session, probes);
+    }
     let finished = finish(session, &ended, &request.run_id);
     match (ended, finished) {
         (Ok(end), Ok(finished)) => {

@@ -6,18 +6,20 @@ use std::path::Path;
 use gait_core::canonical::CanonicalError;
 use gait_core::digest::Sha256Hex;
 use gait_core::guarded::{
-    CommandPlan, EngineRejected, EnvironmentPlan, Plan, PlanContext, PolicyPlan, SeccompPlan, SelfTest,
-    Variables as PlanVariables,
+    BpfPlan, BpfProgram, CommandPlan, EngineRejected, EnvironmentPlan, Plan, PlanContext, PolicyPlan, SeccompPlan,
+    SelfTest, Variables as PlanVariables,
 };
 use gait_core::name::name;
 use gait_core::policy::{Match, Policy, Rule, Variables, Verdict};
 
 use super::Request;
+use super::engine::{Choice, Engine, Rejected};
+use crate::bpf::probes::{Probes, RING_BYTES};
 use crate::host::{Layer, Report, State};
 use crate::intent::{argv_digest, program};
 use crate::layer::landlock::Domain;
 use crate::layer::seccomp::{Class, program as filter, table::TABLE};
-use crate::session::{CaptureMode, PolicyRules};
+use crate::session::{CaptureMode, PolicyRules, errno_name};
 
 /// Version of the floor that is in force.
 const FLOOR: &str = "1";
@@ -49,6 +51,14 @@ pub enum PlanError {
         /// The first such rule.
         rule: String,
         /// What the probe gave.
+        why: String,
+    },
+    /// The engine that was asked for can't be had.
+    #[error("the engine `{}` can't be used here: {why}", engine.name())]
+    Engine {
+        /// Which.
+        engine: Engine,
+        /// Where its self-test failed.
         why: String,
     },
     /// The plan can't be digested.
@@ -165,11 +175,36 @@ pub(super) fn variables(request: &Request, tmp: &Path) -> Variables {
 
 /// What else the plan is made of.
 pub(super) struct Facts<'a> {
+    pub choice: &'a Choice,
+    pub probes: Option<&'a Probes>,
     pub policy: &'a Policy,
     pub variables: &'a Variables,
     pub policy_yaml: &'a [u8],
     pub passed: u32,
     pub removed: u32,
+}
+
+fn rejected(rejected: &Rejected) -> EngineRejected {
+    EngineRejected {
+        engine: rejected.engine.name().into(),
+        stage: rejected.stage.name().into(),
+        errno: rejected.errno.map(errno_name),
+        reason: Some(rejected.reason.clone()),
+    }
+}
+
+fn bpf(probes: Option<&Probes>) -> BpfPlan {
+    let Some(probes) = probes else { return BpfPlan::default() };
+    let programs = probes.attached().iter().map(|program| BpfProgram {
+        name: program.name.clone(),
+        hook: program.hook.clone(),
+        tag: program.tag.clone(),
+    });
+    BpfPlan {
+        programs: programs.collect(),
+        object_digest: Sha256Hex::of(Probes::object_bytes()).to_string(),
+        ring_bytes: RING_BYTES.into(),
+    }
 }
 
 /// The plan, with its digest.
@@ -184,14 +219,10 @@ pub(super) fn plan(
     let sha = |bytes: &[u8]| Sha256Hex::of(bytes).to_string();
     let raw = request.capture == CaptureMode::Raw;
     let plan = Plan {
-        engine_requested: "auto".into(),
-        engine: "notify".into(),
-        engine_rejected: vec![EngineRejected {
-            engine: "lsm".into(),
-            stage: "load".into(),
-            errno: None,
-            reason: Some("not part of this version".into()),
-        }],
+        engine_requested: request.engine.name().into(),
+        engine: facts.choice.engine.name().into(),
+        engine_rejected: facts.choice.rejected.iter().map(rejected).collect(),
+        bpf: bpf(facts.probes),
         layers: layers.names(),
         degraded: layers.degraded(),
         allow_degraded: layers.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
@@ -234,7 +265,7 @@ pub(super) fn plan(
 
 /// What the probes gave, for the receipt.
 pub(super) fn self_tests(report: &Report) -> Vec<SelfTest> {
-    let fires = |layer| matches!(layer, Layer::Landlock | Layer::Seccomp | Layer::Notify);
+    let fires = |layer| matches!(layer, Layer::Landlock | Layer::Seccomp | Layer::Notify | Layer::Probes);
     report
         .0
         .iter()

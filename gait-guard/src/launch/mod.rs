@@ -26,6 +26,8 @@ pub struct Confinement<'a> {
     pub blocked: Option<SignalSet>,
     /// Other standard descriptors than the caller's.
     pub stdio: [Option<BorrowedFd<'a>>; 3],
+    /// A control group of its own.
+    pub group: Option<BorrowedFd<'a>>,
 }
 
 /// Takes a child up to the point where it would execute `command`, all layers in force.
@@ -38,5 +40,5 @@ pub fn hold(command: &Command, confinement: &Confinement<'_>) -> Result<Held, Fa
     let filter = program::filter();
     let recipe = Recipe::new(command.programs(), command.argv(), command.environment(), &filter, confinement.landlock);
     let recipe = recipe.map_err(|errno: Errno| Failed { step: Step::Seccomp, errno })?;
-    child::start(&recipe.stdio(confinement.stdio).blocked(confinement.blocked))
+    child::start(&recipe.stdio(confinement.stdio).blocked(confinement.blocked).group(confinement.group))
 }

@@ -117,7 +117,7 @@ pub(super) fn policy_errno(action: &Action<'_>) -> Errno {
 }
 
 /// The name of an error as the contract's `errno` has it.
-pub(super) fn errno_name(errno: Errno) -> String {
+pub(crate) fn errno_name(errno: Errno) -> String {
     let name = match errno {
         Errno::ACCESS => "EACCES",
         Errno::PERM => "EPERM",

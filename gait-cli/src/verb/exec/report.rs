@@ -85,13 +85,18 @@ impl Report {
 
     fn of_error(error: ExecError) -> Self {
         let (exit, is_io) = match &error {
-            ExecError::Plan(PlanError::Missing { .. }) | ExecError::Landlock(_) => (Exit::DependencyMissing, false),
+            ExecError::Plan(PlanError::Missing { .. } | PlanError::Engine { .. }) | ExecError::Landlock(_) => {
+                (Exit::DependencyMissing, false)
+            }
             ExecError::Plan(PlanError::Canonical(_)) | ExecError::Run { .. } => (Exit::Internal, false),
             ExecError::Plan(PlanError::Network { .. }) => (Exit::DependencyMissing, false),
             ExecError::Scratch(_) | ExecError::Start(_) | ExecError::Finish { .. } => (Exit::Internal, true),
             _ => (Exit::InvalidInput, false),
         };
         let hint = match &error {
+            ExecError::Plan(PlanError::Engine { .. }) => Some(
+                "`gait doctor` tells which engines can be used here; `--engine auto` takes the best of them".into(),
+            ),
             ExecError::Plan(PlanError::Missing { layer, .. }) => {
                 Some(format!("`gait doctor` says more; without it {}", layer.cost()))
             }

@@ -10,7 +10,7 @@ use gait_core::file;
 use gait_core::policy::{Policy, Strictness};
 use gait_core::runpack::footer::is_plain_run_id;
 use gait_core::time::Timestamp;
-use gait_guard::exec::{Demands, Request};
+use gait_guard::exec::{Demands, Engine, Request};
 use gait_guard::host::Layer;
 use gait_guard::session::{CaptureMode, Enforcement};
 use std::collections::BTreeSet;
@@ -67,6 +67,7 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
         closed,
         capture,
         enforcement: if args.is_on("simulate") { Enforcement::Simulate } else { Enforcement::Enforce },
+        engine: engine(args)?,
         demands,
         timeout,
         // Not even with --keep-env: the agent could sign in the guard's name.
@@ -119,6 +120,14 @@ fn layers(args: &Args, flag: &str) -> Result<BTreeSet<Layer>, Failure> {
             })
         })
         .collect()
+}
+
+fn engine(args: &Args) -> Result<Engine, Failure> {
+    let Some(name) = args.trimmed("engine") else { return Ok(Engine::default()) };
+    Engine::parse(name).ok_or_else(|| {
+        let known = Engine::ALL.map(Engine::name).join(", ");
+        Failure::invalid(format!("unknown engine {name:?} for --engine")).with_hint(format!("engines: {known}"))
+    })
 }
 
 /// `90s`, `1h30m`, `500ms`; a number alone is seconds.
