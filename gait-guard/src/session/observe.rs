@@ -8,7 +8,7 @@ use super::config::{Outcome, Stop};
 use super::run::{Session, Shared, State, exit_line};
 use super::witness::Witness;
 use super::{ExecEnd, decide};
-use crate::bpf::watch::{Image, Seen, Watch};
+use crate::bpf::watch::{Image, Seen};
 use crate::event::{Action, ExecObject, SystemObject};
 
 /// Reason code of what the kernel saw and the supervisor did not decide.
@@ -16,7 +16,8 @@ pub(super) const UNWITNESSED: &str = "guard_engine_unwitnessed";
 
 /// What was seen, and what is made of it.
 pub(super) struct Observer {
-    watch: Watch,
+    /// Gives what was seen by now; asked again, what was seen since.
+    watch: Box<dyn Iterator<Item = Seen> + Send>,
     witness: Witness,
     /// What nobody decided, until it is written down.
     strangers: Vec<Stranger>,
@@ -32,9 +33,10 @@ enum Stranger {
 
 impl Session {
     /// Takes the process tree, the ends of processes and a second witness of each exec from the probes, from now on.
-    pub fn watch(&self, watch: Watch) {
+    pub fn watch(&self, watch: impl Iterator<Item = Seen> + Send + 'static) {
         self.shared.with(|_, state, _| {
             state.processes.is_exact = true;
+            let watch = Box::new(watch);
             state.observer = Some(Observer { watch, witness: Witness::default(), strangers: Vec::new() });
             Ok(())
         });

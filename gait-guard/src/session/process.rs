@@ -73,7 +73,14 @@ pub(super) struct Who {
 
 impl Processes {
     pub(super) fn new(census: Box<dyn Census>) -> Self {
-        Self { census, threads: HashMap::new(), processes: HashMap::new(), count: 0, departed: VecDeque::new(), is_exact: false }
+        Self {
+            census,
+            threads: HashMap::new(),
+            processes: HashMap::new(),
+            count: 0,
+            departed: VecDeque::new(),
+            is_exact: false,
+        }
     }
 
     /// Who `tid` is; `fork` writes down each process that is seen for the first time.
