@@ -122,7 +122,7 @@ fn fire(object: &mut Object, watch: &mut Watch) -> Result<(), BpfError> {
     while let Err(Errno::INTR) = waitpid(Some(child), WaitOptions::empty()) {}
     let child = child.as_raw_nonzero().get();
     let (mut born, mut ended) = (false, false);
-    while let Some(seen) = watch.next() {
+    for seen in watch.by_ref() {
         born |= matches!(seen, Seen::Fork { tgid, .. } if tgid == child);
         ended |= seen == Seen::Exit { tgid: child, code: u32::from(CODE) << 8 };
     }

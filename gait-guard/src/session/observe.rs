@@ -93,7 +93,7 @@ impl State {
     }
 
     fn take_in(&mut self, observer: &mut Observer, t: u64) -> Result<(), WriteError> {
-        while let Some(seen) = observer.watch.next() {
+        for seen in observer.watch.by_ref() {
             match seen {
                 Seen::Fork { parent, tid, tgid, start } => {
                     if let Some(fork) = self.processes.born(parent, tid, tgid, start) {
