@@ -33,6 +33,7 @@ pub const OFFSETS: &[Offset] = &[
     o("O_DENTRY_INODE", "dentry", "d_inode"),
     o("O_INODE_MODE", "inode", "i_mode"),
     o("O_INODE_NLINK", "inode", "i_nlink"),
+    o("O_INODE_NUMBER", "inode", "i_ino"),
     o("O_INODE_SB", "inode", "i_sb"),
     o("O_SB_MAGIC", "super_block", "s_magic"),
     o("O_MOUNT_MNT", "mount", "mnt"),

@@ -9,5 +9,6 @@
 pub mod config;
 pub mod op;
 pub mod record;
+pub mod socket;
 pub mod tables;
 pub mod trial;

@@ -20,7 +20,11 @@ pub mod kind {
     /// The self-test fired. `detail` is the token that it was armed with.
     pub const CANARY: u32 = 6;
     /// A task of the tree did itself what only the supervisor does for it: refused. `op` is one of [`super::lock`].
-    pub const LOCK: u32 = 7;
+    pub const LOCK: u32 = 8;
+    /// The arguments of the program that the next [`EXEC`] of the same process names. Payload: the first bytes of its
+    /// argument area, each argument with its NUL; directly after the header. `detail` is the length of all of it, `extra`
+    /// the number of the program's inode; `op` is 1 if the area could not be read (then there is no payload).
+    pub const ARGUMENTS: u32 = 7;
 }
 
 /// What stands at the start of each record.
@@ -138,6 +142,8 @@ pub mod lock {
         "ptrace_access_check",
     ];
 }
+/// Most bytes of arguments that a record bears.
+pub const ARGUMENT_BYTES: usize = 4096;
 
 /// Counters of the programs, by index of the map `COUNTERS`.
 pub mod counter {

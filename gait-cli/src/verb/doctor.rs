@@ -8,8 +8,10 @@ use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
 use crate::render::Outcome;
 use crate::{app, clock, keys};
+use gait_guard::bpf::probes;
+use gait_guard::exec::engine::{Engine, reject};
 use gait_guard::exec::explain;
-use gait_guard::host::{State, probe};
+use gait_guard::host::{Layer, State, probe};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,6 +73,16 @@ struct LayerLine {
     cost: Option<&'static str>,
 }
 
+/// An engine of `gait exec`.
+#[derive(Debug, Serialize)]
+struct EngineLine {
+    name: &'static str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
+    detail: String,
+}
+
 #[derive(Debug, Serialize)]
 struct Diagnosis {
     ok: bool,
@@ -84,21 +96,43 @@ struct Diagnosis {
     fix_commands: Vec<String>,
     checks: Vec<Check>,
     layers: Vec<LayerLine>,
+    engines: Vec<EngineLine>,
 }
 
 fn run(call: &Call) -> Result<Outcome, Failure> {
     if !call.args.positionals.is_empty() {
         return Err(Failure::invalid("unexpected positional arguments"));
     }
-    let (layers, lacks) = layers();
-    let diagnosis = diagnose(checks(&call.args), layers, lacks);
+    let Boundary { layers, engines, lacks } = boundary();
+    let diagnosis = Diagnosis { engines, ..diagnose(checks(&call.args), layers, lacks) };
     let exit = if diagnosis.ok { Exit::Ok } else { Exit::DependencyMissing };
     Ok(Outcome::new(exit, &lines(&diagnosis), &diagnosis))
 }
 
-/// The layers, and whether one is missing that no run can do without.
-fn layers() -> (Vec<LayerLine>, bool) {
-    let report = probe();
+/// What this machine has of the boundary.
+struct Boundary {
+    layers: Vec<LayerLine>,
+    engines: Vec<EngineLine>,
+    /// Whether a layer is missing that no run can do without.
+    lacks: bool,
+}
+
+fn boundary() -> Boundary {
+    let mut report = probe();
+    let found = probes::find();
+    report.add(Layer::Probes, found.tracepoints.clone());
+    report.add(Layer::SocketHooks, found.sockets.clone());
+    let can_notify = report.state(Layer::Notify).is_some_and(State::is_present);
+    let engines = [Engine::Lsm, Engine::Notify, Engine::Hybrid].into_iter().map(|engine| {
+        let line =
+            |state, stage, detail: &str| EngineLine { name: engine.name(), state, stage, detail: detail.to_owned() };
+        match reject(engine, found.lsm.as_ref().err()) {
+            Some(rejected) => line("absent", Some(rejected.stage.name()), &rejected.reason),
+            None if can_notify => line("present", None, "fired"),
+            None => line("absent", None, "the layer `notify` is missing"),
+        }
+    });
+    let engines = engines.collect();
     let lacks = report.missing().any(|layer| layer.is_vital());
     let lines = report.0.iter().map(|(layer, state)| LayerLine {
         name: layer.name(),
@@ -118,7 +152,7 @@ fn layers() -> (Vec<LayerLine>, bool) {
             "if all three processes of the guard are killed in one moment, what left the agent's own family lives on, behind Landlock and a filter that refuses",
         ),
     };
-    (lines.chain([pid_namespace]).collect(), lacks)
+    Boundary { layers: lines.chain([pid_namespace]).collect(), engines, lacks }
 }
 
 fn diagnose(checks: Vec<Check>, layers: Vec<LayerLine>, lacks: bool) -> Diagnosis {
@@ -145,6 +179,7 @@ fn diagnose(checks: Vec<Check>, layers: Vec<LayerLine>, lacks: bool) -> Diagnosi
         fix_commands,
         checks,
         layers,
+        engines: Vec::new(),
     }
 }
 
@@ -157,6 +192,10 @@ fn lines(diagnosis: &Diagnosis) -> Vec<String> {
     for layer in &diagnosis.layers {
         lines.push(format!("- layer {}: {} ({})", layer.name, layer.state, layer.detail));
         lines.extend(layer.cost.iter().map(|cost| format!("  without it: {cost}")));
+    }
+    for engine in &diagnosis.engines {
+        let stage = engine.stage.map(|stage| format!("{stage}: ")).unwrap_or_default();
+        lines.push(format!("- engine {}: {} ({stage}{})", engine.name, engine.state, engine.detail));
     }
     lines
 }

@@ -24,6 +24,7 @@ constants! {
     O_DENTRY_INODE: u32 = 0;
     O_INODE_MODE: u32 = 0;
     O_INODE_NLINK: u32 = 0;
+    O_INODE_NUMBER: u32 = 0;
     O_INODE_SB: u32 = 0;
     O_SB_MAGIC: u32 = 0;
     O_MOUNT_MNT: u32 = 0;

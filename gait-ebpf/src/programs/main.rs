@@ -8,6 +8,8 @@
 #![no_main]
 
 mod automaton;
+mod canary;
+mod cgroup;
 mod kernel;
 mod lsm;
 mod path;

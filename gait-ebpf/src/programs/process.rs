@@ -5,14 +5,15 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use gait_ebpf::record::{counter, kind};
+use gait_ebpf::record::{ARGUMENT_BYTES, counter, kind};
 
 use crate::kernel::{
-    self, O_BPRM_FILE, O_FILE_PATH, O_SIGNAL_LIVE, O_TASK_EXIT_CODE, O_TASK_SIGNAL, address_of, member,
+    self, O_BPRM_FILE, O_FILE_INODE, O_FILE_PATH, O_INODE_NUMBER, O_MM_ARG_END, O_MM_ARG_START, O_SIGNAL_LIVE,
+    O_TASK_EXIT_CODE, O_TASK_MM, O_TASK_SIGNAL, address_of, member,
 };
 use crate::path;
 use crate::ring;
-use crate::scope;
+use crate::scope::{self, Scratch};
 
 /// A task was made: inherits membership. The child can't have run yet. A tracepoint can't refuse it, so the parent dies if
 /// there is no memory for its child.
@@ -39,7 +40,7 @@ pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A program was started: what file, as the kernel opened it.
+/// A program was started: what file, as the kernel opened it, and with which arguments.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     let Some(scratch) = scope::mine() else { return 0 };
@@ -49,6 +50,7 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     if file.is_null() {
         return 0;
     }
+    arguments(scratch, file);
     scratch.state = 0;
     let task = kernel::current();
     scope::note(task, kernel::number(task));
@@ -59,6 +61,38 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
         ring::count(counter::LOST);
     }
     0
+}
+
+/// Records the argument area of the new image: nobody else has its memory yet.
+#[inline(always)]
+fn arguments(scratch: &mut Scratch, file: *const c_void) {
+    // SAFETY: the current task, whose type the verifier knows.
+    let mm: *const c_void = unsafe { member(kernel::current(), &O_TASK_MM) };
+    if mm.is_null() {
+        return;
+    }
+    // SAFETY: the memory of the current task, as above.
+    let (start, end): (u64, u64) = unsafe { (member(mm, &O_MM_ARG_START), member(mm, &O_MM_ARG_END)) };
+    let length = end.wrapping_sub(start);
+    let taken = if length > ARGUMENT_BYTES as u64 { ARGUMENT_BYTES as u32 } else { length as u32 };
+    // SAFETY: an open file, whose type the verifier knows, has an inode.
+    let inode: *const c_void = unsafe { member(file, &O_FILE_INODE) };
+    let mut header = ring::header(kind::ARGUMENTS, 0, 0);
+    header.detail = length;
+    if !inode.is_null() {
+        // SAFETY: as above.
+        header.extra = unsafe { member(inode, &O_INODE_NUMBER) };
+    }
+    // SAFETY: the helper writes at most the whole of the path's place.
+    let failed = unsafe { h::bpf_probe_read_user((&raw mut scratch.path).cast(), taken, start as *const c_void) };
+    if failed == 0 {
+        header.size = taken;
+    } else {
+        header.op = 1;
+    }
+    if !ring::put_front(scratch, header) {
+        ring::count(counter::LOST);
+    }
 }
 
 /// A task ended: the last of a process says how.

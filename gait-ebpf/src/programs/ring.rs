@@ -6,7 +6,7 @@ use core::ptr;
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
-use gait_ebpf::record::{HEADER, Header, counter};
+use gait_ebpf::record::{ARGUMENT_BYTES, Address, HEADER, Header, counter};
 use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel;
@@ -80,6 +80,39 @@ pub fn put_path(scratch: &mut Scratch, mut header: Header, start: u32) -> bool {
         // SAFETY: `room` precedes the path.
         unsafe { ptr::write(place.cast(), header) };
         output(place, (PATH_BYTES + HEADER) as u64)
+    }
+}
+
+#[repr(C)]
+struct AddressRecord {
+    header: Header,
+    address: Address,
+}
+
+/// Writes a record whose payload is an address. False: there was no room.
+#[inline(always)]
+pub fn put_address(mut header: Header, address: &Address) -> bool {
+    header.size = size_of::<Address>() as u32;
+    let record = AddressRecord { header, address: *address };
+    output(ptr::from_ref(&record).cast_mut().cast(), size_of::<AddressRecord>() as u64)
+}
+
+/// Writes a record whose payload is the first `header.size` bytes of the path's place, directly after the header: see
+/// [`gait_ebpf::record::kind::ARGUMENTS`]. False: there was no room.
+#[inline(always)]
+pub fn put_front(scratch: &mut Scratch, header: Header) -> bool {
+    const SHORT: usize = 256;
+    const MIDDLE: usize = 1024;
+    let place = (&raw mut scratch.path).cast::<u8>().wrapping_sub(HEADER);
+    let length = header.size as usize;
+    // SAFETY: `room` precedes the path.
+    unsafe { ptr::write(place.cast(), header) };
+    if length <= SHORT - HEADER {
+        output(place, SHORT as u64)
+    } else if length <= MIDDLE - HEADER {
+        output(place, MIDDLE as u64)
+    } else {
+        output(place, (ARGUMENT_BYTES + HEADER) as u64)
     }
 }
 

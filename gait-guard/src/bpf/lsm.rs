@@ -6,7 +6,7 @@ use aya::maps::{Array, MapData};
 use aya::programs::links::FdLink;
 use aya::programs::{Lsm, ProgramError};
 
-use super::object::{failure, map_error, no_map, no_program};
+use super::object::{Attached, failure, map_error, no_map, no_program};
 use super::{BpfError, Object};
 
 /// Each program of the engine and its hook, in the order in which they are attached: membership first.
@@ -40,23 +40,12 @@ pub const HOOKS: &[(&str, &str)] = &[
     ("ptrace_access_check", "ptrace_access_check"),
 ];
 
-/// A program in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
-    /// Its name.
-    pub name: String,
-    /// Where it is attached.
-    pub hook: String,
-    /// The kernel's tag of it, 16 hex digits.
-    pub tag: String,
-}
-
 impl Object {
     /// Loads and attaches the program of a hook.
     ///
     /// # Errors
     /// [`BpfError::Program`]
-    pub fn attach_lsm(&mut self, program: &str, hook: &str) -> Result<Attached, BpfError> {
+    pub fn attach_lsm(&mut self, program: &str, hook: &str) -> Result<(), BpfError> {
         let failed = failure(program);
         let typed: &mut Lsm = match self.ebpf.program_mut(program) {
             Some(found) => found.try_into().map_err(failed("load"))?,
@@ -66,7 +55,9 @@ impl Object {
         let link = typed.attach().map_err(failed("attach"))?;
         let tag = typed.info().map_err(failed("load"))?.tag();
         self.links.push((program.to_owned(), link));
-        Ok(Attached { name: program.to_owned(), hook: hook.to_owned(), tag: format!("{tag:016x}") })
+        let hook = format!("lsm/{hook}");
+        self.attached.push(Attached { name: program.to_owned(), hook, tag: format!("{tag:016x}") });
+        Ok(())
     }
 
     /// Pins the links of all hooks in a folder of a bpffs, so that they outlive this process.

@@ -8,22 +8,27 @@
 //! lsm      programs at hooks of the security module
 //! reader   records out of the ring
 //! trial    the decision by itself, for the proof that kernel and engine agree
+//! canary   whether LSM programs are called
+//! cgroup   the control group of the agent, and the socket hooks in it
+//! lock     what the supervisor announces to the socket hooks
+//! watch    what the probes saw, record by record
+//! probes   all of that for one run
 //! ```
 
 pub mod btf;
+pub mod canary;
+pub mod cgroup;
 pub mod image;
 pub mod lsm;
+pub mod lock;
 pub mod object;
+pub mod probes;
 pub mod reader;
 pub mod trial;
+pub mod watch;
 
 pub use object::{Object, Options};
 pub use reader::{Reader, Record};
-
-use std::error::Error;
-
-use aya::programs::ProgramError;
-use rustix::io::Errno;
 
 /// Why no BPF program can be used here.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +80,24 @@ pub enum BpfError {
         /// Why.
         what: String,
     },
+    /// There is no control group for the agent.
+    #[error("no control group for the agent: {what}: {cause}")]
+    ControlGroup {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// No process to test with.
+    #[error("no process for the self-test: {0}")]
+    NoProcess(#[source] std::io::Error),
+    /// A program is in force and was not called.
+    #[error("the BPF program `{program}` is attached and was not called")]
+    Silent {
+        /// Its name.
+        program: &'static str,
+    },
     /// The policy is larger than what the kernel's tables take.
     #[error("the policy needs {needed} {what}, the kernel's tables take {limit}")]
     TooLarge {
@@ -88,38 +111,39 @@ pub enum BpfError {
 }
 
 impl BpfError {
-    /// The kernel's error, if there was one.
-    pub fn errno(&self) -> Option<Errno> {
-        let cause: &(dyn Error + 'static) = match self {
-            Self::Btf(cause) => cause,
-            Self::Load(cause) => &**cause,
-            Self::Program { cause, .. } => &**cause,
-            Self::Map { cause, .. } => &**cause,
-            _ => return None,
-        };
-        let mut next = Some(cause);
-        while let Some(cause) = next {
-            if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-                return error.raw_os_error().map(Errno::from_raw_os_error);
+    /// The kernel's error, where there is one.
+    pub fn errno(&self) -> Option<rustix::io::Errno> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<std::io::Error>()
+                && let Some(errno) = rustix::io::Errno::from_io_error(io)
+            {
+                return Some(errno);
             }
-            if let Some(ProgramError::LoadError { io_error, .. }) = cause.downcast_ref::<ProgramError>() {
-                return io_error.raw_os_error().map(Errno::from_raw_os_error);
-            }
-            if let Some(ProgramError::SyscallError(failed)) = cause.downcast_ref::<ProgramError>() {
-                return failed.io_error.raw_os_error().map(Errno::from_raw_os_error);
-            }
-            next = cause.source();
+            cause = match error.downcast_ref::<aya::programs::ProgramError>() {
+                Some(aya::programs::ProgramError::LoadError { io_error, .. }) => Some(io_error),
+                Some(aya::programs::ProgramError::SyscallError(error)) => Some(&error.io_error),
+                _ => error.source(),
+            };
         }
         None
     }
 
-    /// In one line: the verifier's log of a program that was refused can have thousands.
-    pub fn brief(&self) -> String {
-        match (self, self.errno()) {
-            (Self::Program { program, stage, .. }, Some(errno)) => {
-                format!("{stage} of the BPF program `{program}`: {errno}")
+    /// An error with its causes, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.ends_with(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
             }
-            _ => self.to_string().lines().next().unwrap_or_default().to_owned(),
+            cause = error.source();
         }
+        // A verifier log is no part of a message.
+        let first = text.lines().next().unwrap_or_default();
+        let end = first.find(". Verifier output").unwrap_or(first.len());
+        first[..end].to_owned()
     }
 }

@@ -32,6 +32,18 @@ pub struct Object {
     pub(super) btf: Btf,
     /// Links of hooks of the security module, by program.
     pub(super) links: Vec<(String, LsmLinkId)>,
+    pub(super) attached: Vec<Attached>,
+}
+
+/// A program that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Its name.
+    pub name: String,
+    /// Where it is attached.
+    pub hook: String,
+    /// The kernel's tag of its instructions.
+    pub tag: String,
 }
 
 impl Object {
@@ -57,7 +69,7 @@ impl Object {
         loader.override_global("SIMULATE", &simulate, true);
         let ebpf = loader.load(OBJECT).map_err(Box::new)?;
         let btf = Btf::from_sys_fs().map_err(|cause| Box::new(aya::EbpfError::BtfError(cause)))?;
-        Ok(Self { ebpf, btf, links: Vec::new() })
+        Ok(Self { ebpf, btf, links: Vec::new(), attached: Vec::new() })
     }
 
     /// Writes the tables of a policy, which the programs walk from then on.
@@ -91,7 +103,20 @@ impl Object {
         };
         typed.load(tracepoint, &self.btf).map_err(failed("load"))?;
         typed.attach().map_err(failed("attach"))?;
+        self.note(program, tracepoint);
         Ok(())
+    }
+
+    /// The programs in force, in order of attachment.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    pub(super) fn note(&mut self, program: &str, hook: &str) {
+        // A tag that the kernel does not tell is empty: it names the program for people, nothing depends on it.
+        let info = self.ebpf.program(program).and_then(|program| program.info().ok());
+        let tag = info.map(|info| format!("{:016x}", info.tag())).unwrap_or_default();
+        self.attached.push(Attached { name: program.to_owned(), hook: hook.to_owned(), tag });
     }
 
     /// The ring, once.
@@ -152,7 +177,7 @@ impl Object {
         Ok(())
     }
 
-    fn hash<K: Pod, V: Pod>(&mut self, map: &'static str) -> Result<HashMap<&mut MapData, K, V>, BpfError> {
+    pub(super) fn hash<K: Pod, V: Pod>(&mut self, map: &'static str) -> Result<HashMap<&mut MapData, K, V>, BpfError> {
         self.ebpf.map_mut(map).ok_or_else(|| no_map(map))?.try_into().map_err(map_error(map))
     }
 }

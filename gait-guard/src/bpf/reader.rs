@@ -1,7 +1,7 @@
 //! Records out of the ring.
 
 use aya::maps::{Map, MapData, RingBuf};
-use gait_ebpf::record::{HEADER, Header};
+use gait_ebpf::record::{HEADER, Header, kind};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::BpfError;
@@ -58,6 +58,10 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
         detail: long(32),
         extra: long(40),
     };
+    if matches!(header.kind, kind::ARGUMENTS | kind::ADDRESS) {
+        // However much is padded, it starts where the header ends.
+        return Some(Record { header, payload: bytes.get(HEADER..HEADER + header.size as usize)? });
+    }
     let payload = bytes.len().checked_sub(header.size as usize).filter(|start| *start >= HEADER)?;
     Some(Record { header, payload: &bytes[payload..] })
 }

@@ -3,9 +3,10 @@
 //! Everything that can be wrong is found before the agent starts; from then on every way out goes
 //! through the session, so that what was recorded is kept.
 
-mod engine;
+pub mod engine;
 mod plan;
 mod scratch;
+mod watching;
 
 use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;
@@ -24,6 +25,7 @@ pub use engine::Engine;
 pub use plan::{Demands, PlanError, explain};
 pub use scratch::{Scratch, ScratchError};
 
+use crate::bpf::probes;
 use crate::host;
 use crate::intent::{ContextError, Translator};
 use crate::launch::minder::Cause;
@@ -38,6 +40,7 @@ use crate::session::{
     StartError, guarded_paths,
 };
 use crate::sys::mount;
+use watching::Watching;
 
 /// What [`Request::ring_bytes`] can be: powers of two in this range. Less holds no burst, more is memory that can't be swapped.
 pub const RING_BYTES: RangeInclusive<u32> = 1 << 16..=1 << 30;
@@ -75,7 +78,7 @@ pub struct Request {
     pub capture: CaptureMode,
     /// Whether the policy is enforced.
     pub enforcement: Enforcement,
-    /// Which engine is to decide.
+    /// Which engine was asked for.
     pub engine: Engine,
     /// Which layers must be, and need not be, in force.
     pub demands: Demands,
@@ -189,7 +192,16 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let path = request.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     // Before anything is made: a command that is not there needs no run.
     Command::new(&request.command, [], path)?;
-    let report = host::probe();
+    let mut report = host::probe();
+    let found = probes::find();
+    report.add(host::Layer::Probes, found.tracepoints);
+    let mut choice = engine::choose(request.engine, found.lsm.as_ref().err())?;
+    let mut probes = found.probes;
+    let sockets = match choice.engine {
+        Engine::Lsm => host::State::Broken { what: "the engine lsm has hooks of its own in their place".into() },
+        _ => found.sockets,
+    };
+    report.add(host::Layer::SocketHooks, sockets);
     let unsealed = crate::session::unsealed_runs(&request.state);
 
     let scratch = Scratch::make(&request.workspace)?;
@@ -212,26 +224,30 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         closed: request.closed.clone(),
     };
     let simulated = request.enforcement == Enforcement::Simulate;
-    let mut rejected = None;
-    let lsm = if request.engine == Engine::Notify {
-        None
-    } else {
-        let setup = lsm::Setup {
-            policy: rules.tables(),
-            context: &Arc::new(translator.context().clone()),
-            paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
-            simulate: simulated,
-            ring_bytes: request.ring_bytes,
-        };
-        match Lsm::start(&setup) {
-            Ok(lsm) => Some(lsm),
-            Err(unfit) if request.engine == Engine::Lsm => return Err(ExecError::Engine(unfit)),
-            Err(unfit) => {
-                rejected = Some(unfit);
-                None
+    let lsm = match choice.engine {
+        Engine::Lsm => {
+            let setup = lsm::Setup {
+                policy: rules.tables(),
+                context: &Arc::new(translator.context().clone()),
+                paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
+                simulate: simulated,
+                ring_bytes: request.ring_bytes,
+            };
+            match Lsm::start(&setup) {
+                Ok(lsm) => Some(lsm),
+                Err(unfit) if request.engine == Engine::Lsm => return Err(ExecError::Engine(unfit)),
+                Err(unfit) => {
+                    choice = unfit.into();
+                    None
+                }
             }
         }
+        _ => None,
     };
+    if lsm.is_some() {
+        // It has tracepoints of its own.
+        probes = None;
+    }
     let opens = if lsm.is_some() { Opens::Decided } else { Opens::Held };
     let landlock = if layers.has(host::Layer::Landlock) {
         let everything: &[&[u8]] = &[b"/"];
@@ -243,13 +259,17 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
 
     let facts = plan::Facts {
+        choice: &choice,
         policy: &effective,
         variables: &variables,
         policy_yaml: &policy_yaml,
         passed,
         removed: withheld,
-        lsm: lsm.as_ref(),
-        rejected: rejected.as_ref(),
+        programs: lsm.as_ref().map_or_else(
+            || probes.as_ref().map_or(&[][..], probes::Probes::attached),
+            |lsm| &lsm.programs,
+        ),
+        ring_bytes: if lsm.is_some() { request.ring_bytes } else { probes::RING_BYTES },
     };
     let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;
     let self_test = plan::self_tests(&report);
@@ -273,6 +293,9 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         dirs,
     };
     let session = Arc::new(Session::start(config).map_err(ExecError::Start)?);
+    let watching = probes.as_mut().and_then(probes::Probes::take_watch).map(|watch| Watching::start(&session, watch));
+    let watching =
+        watching.transpose().map_err(|cause| ExecError::Run { cause: RunError::Start(cause), sealed: None })?;
     let spawned = |pid| session.spawned(pid);
     let scope = lsm.as_ref().map(Lsm::scope);
     let in_scope = |begins| scope.as_ref().map_or(Ok(()), |scope| scope(begins));
@@ -286,8 +309,12 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         stop: session.stop_event(),
         spawned: &spawned,
         timeout,
+        probes: probes.as_mut(),
     };
     let ended = run(&command, terms, wards);
+    if let (Some(watching), Some(probes)) = (watching, &probes) {
+        watching.end(&session, probes);
+    }
     if let Some(watched) = watched
         && watched.end(&session).is_err()
     {

@@ -13,13 +13,12 @@ use gait_core::name::name;
 use gait_core::policy::{Match, Policy, Rule, Variables, Verdict};
 
 use super::Request;
-use crate::bpf::lsm::Attached;
-use crate::bpf::object::OBJECT;
+use super::engine::{Choice, Engine, Rejected};
+use crate::bpf::object::{Attached, OBJECT};
 use crate::host::{Layer, Report, State};
 use crate::intent::{argv_digest, program};
 use crate::layer::landlock::Domain;
 use crate::layer::seccomp::{Class, Opens, program as filter, table::TABLE};
-use crate::lsm::{Lsm, Unfit};
 use crate::session::{CaptureMode, PolicyRules, errno_name};
 
 /// Version of the floor that is in force.
@@ -52,6 +51,14 @@ pub enum PlanError {
         /// The first such rule.
         rule: String,
         /// What the probe gave.
+        why: String,
+    },
+    /// The engine that was asked for can't be had.
+    #[error("the engine `{}` can't be used here: {why}", engine.name())]
+    Engine {
+        /// Which.
+        engine: Engine,
+        /// Where its self-test failed.
         why: String,
     },
     /// The plan can't be digested.
@@ -168,15 +175,41 @@ pub(super) fn variables(request: &Request, tmp: &Path) -> Variables {
 
 /// What else the plan is made of.
 pub(super) struct Facts<'a> {
+    pub choice: &'a Choice,
     pub policy: &'a Policy,
     pub variables: &'a Variables,
     pub policy_yaml: &'a [u8],
     pub passed: u32,
     pub removed: u32,
-    /// The programs in force, with engine `lsm`.
-    pub lsm: Option<&'a Lsm>,
-    /// Why not that engine, if it was tried.
-    pub rejected: Option<&'a Unfit>,
+    /// BPF programs in force.
+    pub programs: &'a [Attached],
+    /// Bytes of their ring.
+    pub ring_bytes: u32,
+}
+
+fn rejected(rejected: &Rejected) -> EngineRejected {
+    EngineRejected {
+        engine: rejected.engine.name().into(),
+        stage: rejected.stage.name().into(),
+        errno: rejected.errno.map(errno_name),
+        reason: Some(rejected.reason.clone()),
+    }
+}
+
+fn bpf(programs: &[Attached], ring_bytes: u32) -> BpfPlan {
+    if programs.is_empty() {
+        return BpfPlan::default();
+    }
+    let program = |program: &Attached| BpfProgram {
+        name: program.name.clone(),
+        hook: program.hook.clone(),
+        tag: program.tag.clone(),
+    };
+    BpfPlan {
+        programs: programs.iter().map(program).collect(),
+        object_digest: Sha256Hex::of(OBJECT).to_string(),
+        ring_bytes: ring_bytes.into(),
+    }
 }
 
 /// The plan, with its digest.
@@ -189,13 +222,13 @@ pub(super) fn plan(
 ) -> Result<Plan, PlanError> {
     let argv: Vec<Vec<u8>> = request.command.iter().map(|arg| arg.as_encoded_bytes().to_vec()).collect();
     let sha = |bytes: &[u8]| Sha256Hex::of(bytes).to_string();
-    let opens = if facts.lsm.is_some() { Opens::Decided } else { Opens::Held };
+    let opens = if facts.choice.engine == Engine::Lsm { Opens::Decided } else { Opens::Held };
     let raw = request.capture == CaptureMode::Raw;
     let plan = Plan {
         engine_requested: request.engine.name().into(),
-        engine: if facts.lsm.is_some() { "lsm" } else { "notify" }.into(),
-        engine_rejected: facts.rejected.map(rejected).into_iter().collect(),
-        bpf: bpf(facts.lsm, request.ring_bytes),
+        engine: facts.choice.engine.name().into(),
+        engine_rejected: facts.choice.rejected.iter().map(rejected).collect(),
+        bpf: bpf(facts.programs, facts.ring_bytes),
         layers: layers.names(),
         degraded: layers.degraded(),
         allow_degraded: layers.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
@@ -236,32 +269,9 @@ pub(super) fn plan(
     Ok(plan.seal()?)
 }
 
-fn rejected(unfit: &Unfit) -> EngineRejected {
-    EngineRejected {
-        engine: "lsm".into(),
-        stage: unfit.stage.name().into(),
-        errno: unfit.errno.map(errno_name),
-        reason: Some(unfit.reason.clone()),
-    }
-}
-
-fn bpf(lsm: Option<&Lsm>, ring_bytes: u32) -> BpfPlan {
-    let Some(lsm) = lsm else { return BpfPlan::default() };
-    let program = |attached: &Attached| BpfProgram {
-        name: attached.name.clone(),
-        hook: attached.hook.clone(),
-        tag: attached.tag.clone(),
-    };
-    BpfPlan {
-        programs: lsm.programs.iter().map(program).collect(),
-        object_digest: Sha256Hex::of(OBJECT).to_string(),
-        ring_bytes: ring_bytes.into(),
-    }
-}
-
 /// What the probes gave, for the receipt.
 pub(super) fn self_tests(report: &Report) -> Vec<SelfTest> {
-    let fires = |layer| matches!(layer, Layer::Landlock | Layer::Seccomp | Layer::Notify);
+    let fires = |layer| matches!(layer, Layer::Landlock | Layer::Seccomp | Layer::Notify | Layer::Probes);
     report
         .0
         .iter()

@@ -37,11 +37,15 @@ pub enum Layer {
     Noexec,
     /// Nothing of the agent outlives the guard.
     Watchdog,
+    /// BPF tracepoints: a second witness of each fork, exec and exit.
+    Probes,
+    /// BPF hooks in a control group: a second lock on each address.
+    SocketHooks,
 }
 
 impl Layer {
     /// All, outermost first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Descriptors,
         Self::Landlock,
         Self::Seccomp,
@@ -50,6 +54,8 @@ impl Layer {
         Self::Network,
         Self::Noexec,
         Self::Watchdog,
+        Self::Probes,
+        Self::SocketHooks,
     ];
 
     /// Its name in flags and receipts.
@@ -63,6 +69,8 @@ impl Layer {
             Self::Network => "network",
             Self::Noexec => "noexec",
             Self::Watchdog => "watchdog",
+            Self::Probes => "probes",
+            Self::SocketHooks => "socket_hooks",
         }
     }
 
@@ -73,7 +81,7 @@ impl Layer {
 
     /// Whether no run is started without it, unless the user says so.
     pub fn is_vital(self) -> bool {
-        !matches!(self, Self::Network | Self::Noexec)
+        !matches!(self, Self::Network | Self::Noexec | Self::Probes | Self::SocketHooks)
     }
 
     /// What is lost without it.
@@ -85,6 +93,10 @@ impl Layer {
             }
             Self::ExecStop => "a program could be swapped between its check and its start",
             Self::Network => "addresses can't be judged, so only policies that deny all network can start",
+            Self::Probes => {
+                "there is no second witness of execs, the journal has no `exit` lines but the command's, and parents of orphans are not known"
+            }
+            Self::SocketHooks => "addresses are judged once, by the supervisor, not a second time by the kernel",
             Self::Noexec => "executable mappings are judged but can be raced: a guard against ld.so, not a boundary",
         }
     }
@@ -135,13 +147,18 @@ impl Report {
         self.0.iter().find(|(of, _)| *of == layer).map(|(_, state)| state)
     }
 
+    /// Adds what the probe of another layer gave.
+    pub fn add(&mut self, layer: Layer, state: State) {
+        self.0.push((layer, state));
+    }
+
     /// The layers that can't be relied on.
     pub fn missing(&self) -> impl Iterator<Item = Layer> {
         self.0.iter().filter(|(_, state)| !state.is_present()).map(|(layer, _)| *layer)
     }
 }
 
-/// Tries everything. The calling process must have one thread; a few milliseconds.
+/// Tries everything but the BPF programs ([`crate::bpf::probes::find`]). The calling process must have one thread; a few milliseconds.
 pub fn probe() -> Report {
     let canary = canary();
     let [seccomp, notify] = launch_states(&canary);

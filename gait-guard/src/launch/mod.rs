@@ -27,11 +27,13 @@ pub struct Confinement<'a> {
     pub blocked: Option<SignalSet>,
     /// Other standard descriptors than the caller's.
     pub stdio: [Option<BorrowedFd<'a>>; 3],
+    /// A control group of its own.
+    pub group: Option<BorrowedFd<'a>>,
 }
 
 impl Default for Confinement<'_> {
     fn default() -> Self {
-        Self { opens: Opens::Held, landlock: None, blocked: None, stdio: [None; 3] }
+        Self { opens: Opens::Held, landlock: None, blocked: None, stdio: [None; 3], group: None }
     }
 }
 
@@ -45,5 +47,5 @@ pub fn hold(command: &Command, confinement: &Confinement<'_>) -> Result<Held, Fa
     let filter = program::filter(confinement.opens);
     let recipe = Recipe::new(command.programs(), command.argv(), command.environment(), &filter, confinement.landlock);
     let recipe = recipe.map_err(|errno: Errno| Failed { step: Step::Seccomp, errno })?;
-    child::start(&recipe.stdio(confinement.stdio).blocked(confinement.blocked))
+    child::start(&recipe.stdio(confinement.stdio).blocked(confinement.blocked).group(confinement.group))
 }

@@ -6,17 +6,19 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::minder::{Cause, Minder};
 use super::watchdog::Wards;
 use super::{Command, Confinement, hold};
+use crate::bpf::BpfError;
+use crate::bpf::probes::Probes;
 use crate::layer::seccomp::Opens;
 use crate::notify::{Context, NotifyError, Supervisor};
 use crate::session::Judge;
-use crate::sys::child::{Execution, Failed};
+use crate::sys::child::{Execution, Failed, Held};
 use crate::sys::listener::Listener;
 use crate::sys::process::collect_dead_children;
 
@@ -39,6 +41,8 @@ pub struct Terms<'a> {
     pub spawned: &'a (dyn Fn(i32) + Sync),
     /// How long the agent may run.
     pub timeout: Option<Duration>,
+    /// What else watches the agent's tree.
+    pub probes: Option<&'a mut Probes>,
 }
 
 /// Why there was no run, or it was cut short. Nothing of the agent is left in any case.
@@ -51,6 +55,9 @@ pub enum RunError {
     /// The processes or threads of the guard could not be set up.
     #[error("the supervisor could not be started: {0}")]
     Start(#[source] io::Error),
+    /// The probes that were in force can't be told whom to watch, so the command was not started.
+    #[error("the probes can't be told whom to watch: {0}")]
+    Watch(#[source] Box<BpfError>),
     /// The supervisor failed, so the agent was ended.
     #[error(transparent)]
     Supervise(#[from] NotifyError),
@@ -84,18 +91,21 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
     let family = wards.agents();
     let (held_sender, held) = mpsc::channel();
     let (go, gone) = mpsc::channel::<Pid>();
-    let confinement = Confinement {
-        opens: terms.opens,
-        landlock: terms.landlock,
-        blocked: Some(wards.blocked),
-        ..Confinement::default()
-    };
+    let (opens, landlock) = (terms.opens, terms.landlock);
     thread::scope(|scope| {
-        let (judge, noexec_root, tree, scoped) = (terms.judge, terms.noexec_root, wards.tree.clone(), terms.scope);
+        let (judge, noexec_root, tree, probes) = (terms.judge, terms.noexec_root, wards.tree.clone(), terms.probes);
+        let (blocked, scoped) = (Some(wards.blocked), terms.scope);
         // The agent dies with this thread, which acts with no more rights than the agent's.
         let acting = thread::Builder::new().name("gait-notify".into()).spawn_scoped(scope, move || {
-            act(command, &confinement, scoped, &held_sender, &gone, |listener| {
-                Context::new(judge, listener, tree, noexec_root)
+            let lock = probes.as_ref().and_then(|probes| probes.group()).map(|(_, lock)| Arc::clone(lock));
+            let confinement = Confinement { opens, landlock, blocked, ..Confinement::default() };
+            scoped(true).map_err(RunError::Start)?;
+            let held = make(command, confinement, probes);
+            scoped(false).map_err(RunError::Start)?;
+            act(held?, &held_sender, &gone, |listener| {
+                let mut context = Context::new(judge, listener, tree, noexec_root)?;
+                context.lock = lock;
+                Ok(context)
             })
         });
         let acting = acting.map_err(RunError::Start)?;
@@ -132,19 +142,27 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
     })
 }
 
+/// Makes the child, in sight of the probes.
+fn make(command: &Command, confinement: Confinement<'_>, probes: Option<&mut Probes>) -> Result<Held, RunError> {
+    let held = match probes {
+        None => hold(command, &confinement),
+        Some(probes) => {
+            let group = probes.group().map(|(group, _)| group.as_fd().try_clone_to_owned()).transpose();
+            let group = group.map_err(RunError::Start)?;
+            let make = || hold(command, &Confinement { group: group.as_ref().map(AsFd::as_fd), ..confinement });
+            probes.seeded(make).map_err(|error| RunError::Watch(Box::new(error)))?
+        }
+    };
+    held.map_err(RunError::Confine)
+}
+
 /// The acting thread: from the child to the last answered call.
 fn act(
-    command: &Command,
-    confinement: &Confinement<'_>,
-    scoped: &(dyn Fn(bool) -> io::Result<()> + Sync),
+    held: Held,
     held_sender: &mpsc::Sender<Pid>,
     gone: &mpsc::Receiver<Pid>,
     context: impl FnOnce(Listener) -> Result<Context, Errno>,
 ) -> Result<Execution, RunError> {
-    scoped(true).map_err(RunError::Start)?;
-    let held = hold(command, confinement);
-    scoped(false).map_err(RunError::Start)?;
-    let held = held.map_err(RunError::Confine)?;
     let _ = held_sender.send(held.pid);
     if gone.recv().is_err() {
         return Err(RunError::Start(io::ErrorKind::Interrupted.into()));

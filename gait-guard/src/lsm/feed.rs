@@ -7,9 +7,10 @@ use gait_core::journal::EngineName;
 use gait_ebpf::op::Op;
 use gait_ebpf::record::{Header, kind};
 use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED};
+use rustix::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::bpf::{Reader, Record};
+use crate::bpf::watch::Decisions;
 use crate::event::{Action, Actor, PathOp, Via, Why};
 use crate::intent::path_op;
 use crate::session::{Floor, Judge, Session, Stop};
@@ -18,46 +19,42 @@ use crate::session::{Floor, Judge, Session, Stop};
 const PAUSE: i64 = 20_000_000;
 
 pub(super) struct Feeder {
-    reader: Reader,
-    session: Arc<Session>,
-    over: Arc<AtomicBool>,
+    pub(super) ring: OwnedFd,
+    pub(super) decisions: Decisions,
+    pub(super) session: Arc<Session>,
+    pub(super) over: Arc<AtomicBool>,
 }
 
 impl Feeder {
-    pub(super) fn new(reader: Reader, session: Arc<Session>, over: Arc<AtomicBool>) -> Self {
-        Self { reader, session, over }
-    }
-
     /// Until the run is over and the ring is empty.
-    pub(super) fn run(&mut self) {
+    pub(super) fn run(&self) {
         loop {
             // Looked at before the ring: what was written before it was set is taken.
             let over = self.over.load(Ordering::Acquire);
-            let session = &self.session;
-            while self.reader.next(|record| take(session, record)).is_some() {}
+            loop {
+                // What is in the ring; the session takes in the process tree, decisions come here.
+                self.session.observe();
+                let Some(decision) = self.decisions.take() else { break };
+                take(&self.session, &decision);
+                while let Some(decision) = self.decisions.take() {
+                    take(&self.session, &decision);
+                }
+            }
             if over {
                 return;
             }
-            let fd = self.reader.as_fd();
-            let mut waiting = [PollFd::new(&fd, PollFlags::IN)];
+            let mut waiting = [PollFd::new(&self.ring, PollFlags::IN)];
             // An error or a timeout: looked at again.
             let _ = poll(&mut waiting, Some(&Timespec { tv_sec: 0, tv_nsec: PAUSE }));
         }
     }
 }
 
-fn take(session: &Session, record: Option<Record<'_>>) {
-    let Some(Record { header, payload }) = record else {
-        session.stop(Stop::GuardError);
-        return;
-    };
+fn take(session: &Session, (header, payload): &(Header, Vec<u8>)) {
     match header.kind {
-        kind::PATH => path(session, &header, payload),
-        // The first lock failed.
-        kind::LOCK => session.stop(Stop::Disagreement),
-        // The process tree.
-        kind::FORK | kind::EXEC | kind::EXIT | kind::CANARY => {}
-        _ => session.stop(Stop::GuardError),
+        kind::PATH => path(session, header, payload),
+        // A lock held because the first one failed, or a record that nobody writes.
+        _ => session.stop(Stop::Disagreement),
     }
 }
 

@@ -15,37 +15,18 @@ use std::thread::JoinHandle;
 
 use gait_core::intent::Context;
 use gait_core::policy::compile::CompiledPolicy;
-use gait_ebpf::record::kind;
+use gait_ebpf::record::{counter, kind};
 use rustix::io::Errno;
 
 use self::feed::Feeder;
 use crate::bpf::image::Image;
-use crate::bpf::lsm::{Attached, HOOKS};
+use crate::bpf::canary::Stage;
+use crate::bpf::lsm::HOOKS;
+use crate::bpf::object::Attached;
+use crate::bpf::watch::Watch;
 use crate::bpf::{BpfError, Object, Options, Reader};
 use crate::session::{GuardedPaths, Session};
 use crate::sys::mount;
-
-/// Where an engine failed its test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The kernel refused the programs.
-    Load,
-    /// It refused to attach them.
-    Attach,
-    /// It took them and does not call them.
-    Fire,
-}
-
-impl Stage {
-    /// Its name in the receipt.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Load => "load",
-            Self::Attach => "attach",
-            Self::Fire => "fire",
-        }
-    }
-}
 
 /// Why the engine can't be used here.
 #[derive(Debug, thiserror::Error)]
@@ -99,15 +80,15 @@ impl Lsm {
         let options = Options { ring_bytes: setup.ring_bytes, simulate: setup.simulate };
         let mut object = Object::load(options).map_err(at(Stage::Load))?;
         object.fill(&image).map_err(at(Stage::Load))?;
-        let mut programs = Vec::new();
         for (program, hook) in HOOKS {
-            programs.push(object.attach_lsm(program, hook).map_err(|cause| at(stage_of(&cause))(cause))?);
+            object.attach_lsm(program, hook).map_err(|cause| at(Stage::of(&cause))(cause))?;
         }
         for (program, point) in TRACEPOINTS {
-            object.attach_tracepoint(program, point).map_err(|cause| at(stage_of(&cause))(cause))?;
+            object.attach_tracepoint(program, point).map_err(|cause| at(Stage::of(&cause))(cause))?;
         }
         let mut reader = object.reader().map_err(at(Stage::Load))?;
         fire(&mut object, &mut reader, setup.paths)?;
+        let programs = object.attached().to_vec();
         Ok(Self { object: Arc::new(Mutex::new(object)), reader, programs })
     }
 
@@ -142,7 +123,10 @@ impl Lsm {
             object.switch(0, u32::from(moves)).is_ok()
         }));
         let over = Arc::new(AtomicBool::new(false));
-        let mut feeder = Feeder::new(self.reader, Arc::clone(session), Arc::clone(&over));
+        let ring = self.reader.as_fd().try_clone_to_owned()?;
+        let (watch, decisions) = Watch::deciding(self.reader);
+        session.watch(watch);
+        let feeder = Feeder { ring, decisions, session: Arc::clone(session), over: Arc::clone(&over) };
         let thread = std::thread::Builder::new().name("gait-records".into()).spawn(move || feeder.run())?;
         Ok(Watched { object: self.object, over, thread, pins: Some(pins) })
     }
@@ -159,10 +143,12 @@ impl Watched {
         self.thread.join().map_err(|_| io::Error::other("the thread that reads records failed"))?;
         let counters = self.object.lock().unwrap_or_else(PoisonError::into_inner).counters();
         let counters = counters.map_err(io::Error::other)?;
-        let lost = counters[gait_ebpf::record::counter::NO_ROOM as usize];
-        if lost > 0 {
-            session.lost_in_kernel(lost);
+        let of = |index: u32| counters.get(index as usize).copied().unwrap_or(0);
+        let denied = of(counter::NO_ROOM);
+        if denied > 0 {
+            session.lost_in_kernel(denied);
         }
+        session.observed(of(counter::LOST) + of(counter::UNSCOPED));
         if let Some(pins) = self.pins.take() {
             mount::remove_bpffs(&pins)?;
         }
@@ -177,15 +163,8 @@ const PINS: &str = "bpf";
 const TRACEPOINTS: [(&str, &str); 3] =
     [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
 
-fn stage_of(cause: &BpfError) -> Stage {
-    match cause {
-        BpfError::Program { stage: "attach", .. } => Stage::Attach,
-        _ => Stage::Load,
-    }
-}
-
 fn at(stage: Stage) -> impl Fn(BpfError) -> Unfit {
-    move |cause| Unfit { stage, errno: cause.errno(), reason: cause.brief() }
+    move |cause| Unfit { stage, errno: cause.errno(), reason: cause.chain() }
 }
 
 /// Proves on a child that the programs are called and that what they refuse is refused: a kernel may take programs of the

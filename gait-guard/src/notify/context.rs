@@ -10,6 +10,7 @@ use super::park::Parking;
 use super::tracer::Tracer;
 use super::view::View;
 use super::{Call, Reply, Tree};
+use crate::bpf::lock::SocketLock;
 use crate::event::{Action, PathOp};
 use crate::session::{Floor, Judge, Ruling};
 use crate::sys::listener::Listener;
@@ -24,6 +25,8 @@ pub struct Context {
     pub tree: Arc<Tree>,
     /// A view of `/` whose files can't be executed ([`crate::sys::mount::noexec_root`]), where it can be had.
     pub noexec_root: Option<OwnedFd>,
+    /// The second lock on the agent's sockets, where it can be had.
+    pub lock: Option<Arc<SocketLock>>,
     /// The file system, on behalf of the agent.
     pub(super) view: View,
     /// Calls that block.
@@ -47,7 +50,7 @@ impl Context {
         let view = View::new(Arc::clone(&tree))?;
         let parking = Parking::new(Arc::clone(&listener));
         let tracer = Tracer::new(Arc::clone(&listener), Arc::clone(&judge));
-        Ok(Self { judge, listener, tree, noexec_root, view, parking, tracer })
+        Ok(Self { judge, listener, tree, noexec_root, lock: None, view, parking, tracer })
     }
 
     /// Has an operation on a path decided and recorded.

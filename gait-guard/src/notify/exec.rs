@@ -156,7 +156,7 @@ fn judge_chain(
         handle = next;
         judge(context, call, &handle, &program, &arguments, Some(Via::Interpreter))?;
     }
-    Ok(Image { runs: program.id, arguments, script })
+    Ok(Image { runs: program.id, object: program.object, arguments, script })
 }
 
 /// The first line of a script. `None` for other files.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::program;
 use crate::event::{Action, Actor, ExecObject, SystemObject, Via};
-use crate::session::{Floor, Judge, Ruling};
+use crate::session::{DecidedExec, ExecEnd, Floor, Judge, Ruling};
 
 /// A file's device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,8 @@ fn leads_to(name: &[u8], id: FileId) -> bool {
 pub struct Image {
     /// The file that will run: for a script, the interpreter at the end of the chain.
     pub runs: FileId,
+    /// What that file is called.
+    pub object: ExecObject<'static>,
     /// The argument vector that it will get.
     pub arguments: Vec<Vec<u8>>,
     /// The script that was called, if it was one.
@@ -114,13 +116,29 @@ impl Image {
     /// Compares what `pid`, stopped at its exec, has started with what was judged; judges what is
     /// different or could not be known before; records what now runs.
     pub fn inspect(&self, judge: &dyn Judge, pid: i32) -> Verdict {
+        let started = Started::read(pid);
+        let verdict = self.decide(judge, pid, started.as_ref().ok());
+        if judge.is_watching() {
+            let found =
+                started.ok().map(|started| decided(started.program.id, &started.program.object, started.arguments));
+            judge.exec_ends(pid, ExecEnd::Looked(found));
+        }
+        verdict
+    }
+
+    /// What was judged, for whoever else saw it.
+    pub fn decided(&self) -> DecidedExec {
+        decided(self.runs, &self.object, self.arguments.clone())
+    }
+
+    fn decide(&self, judge: &dyn Judge, pid: i32, started: Option<&Started>) -> Verdict {
         let actor = Actor { tid: pid };
-        let Ok(started) = Started::read(pid) else {
+        let Some(started) = started else {
             let object = SystemObject { class: "process", detail: "unreadable" };
             judge.deny(actor, &Action::System { name: "execve", object }, Floor::Unreadable);
             return Verdict::Dies;
         };
-        if !self.is(&started, pid) && !judge_again(judge, actor, &started, pid) {
+        if !self.is(started, pid) && !judge_again(judge, actor, started, pid) {
             return Verdict::Dies;
         }
         if let Some(loader) = &started.loader
@@ -144,6 +162,14 @@ impl Image {
             }
         }
     }
+}
+
+fn decided(file: FileId, object: &ExecObject<'static>, arguments: Vec<Vec<u8>>) -> DecidedExec {
+    let path = match object {
+        ExecObject::Path(path) => Some(path.to_vec()),
+        ExecObject::Memory(_) => None,
+    };
+    DecidedExec { path, inode: file.inode, arguments }
 }
 
 fn allows(

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::call::Call;
 use super::image::{Image, Verdict};
 use crate::event::{Action, SystemObject};
-use crate::session::{Floor, Judge};
+use crate::session::{ExecEnd, Floor, Judge};
 use crate::sys::listener::Listener;
 use crate::sys::ptrace::{self, Reap, Stop};
 
@@ -154,20 +154,40 @@ impl Shared {
                 return Worker::Free;
             }
         }
+        // Read before the exec: a thread that does one takes its process's number.
+        let watched = self.judge.is_watching().then(|| process_of(tid).unwrap_or(tid));
+        if let Some(process) = watched {
+            self.judge.exec_begins(process);
+        }
+        let ends = |end| {
+            if let Some(process) = watched {
+                self.judge.exec_ends(process, end);
+            }
+        };
         if self.listener.send_continue(job.call.id).is_err() {
+            ends(ExecEnd::Failed);
             return self.let_go();
         }
         // It was held until now, so it is the one that called.
         loop {
             match self.wait() {
                 Ok(Waited::Stop(Stop::Exec { pid })) => return self.inspect(job, pid),
-                Ok(Waited::Stop(Stop::Interrupted { tid })) => return self.release(tid),
+                Ok(Waited::Stop(Stop::Interrupted { tid })) => {
+                    ends(ExecEnd::Failed);
+                    return self.release(tid);
+                }
                 Ok(Waited::Stop(Stop::Signal { tid, signal })) => {
                     let _ = ptrace::resume(tid, signal);
                 }
-                Ok(Waited::Stop(Stop::Gone { .. } | Stop::Nobody)) => return Worker::Free,
+                Ok(Waited::Stop(Stop::Gone { .. } | Stop::Nobody)) => {
+                    ends(ExecEnd::Killed(job.image.decided()));
+                    return Worker::Free;
+                }
                 // What can't be followed must not run: ending this thread kills it (EXITKILL).
-                Ok(Waited::HeldChild) | Err(_) => return Worker::Holds,
+                Ok(Waited::HeldChild) | Err(_) => {
+                    ends(ExecEnd::Killed(job.image.decided()));
+                    return Worker::Holds;
+                }
             }
         }
     }
@@ -239,6 +259,12 @@ impl Shared {
 enum Waited {
     Stop(Stop),
     HeldChild,
+}
+
+/// The process of a thread.
+fn process_of(tid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
 }
 
 /// Whether a dead thread is a process whose parent is this one.

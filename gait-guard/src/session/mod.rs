@@ -6,6 +6,7 @@ mod finish;
 mod floor;
 mod folder;
 mod known;
+mod observe;
 mod process;
 mod rules;
 mod run;
@@ -13,6 +14,7 @@ mod seal;
 mod signer;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, Said, SessionConfig, StartError, Stop};
 pub(crate) use decide::errno_name;
@@ -23,6 +25,7 @@ pub use rules::PolicyRules;
 pub use run::Session;
 pub(crate) use run::guarded_paths;
 pub use seal::{SealError, Sealed, seal};
+pub use witness::Decided as DecidedExec;
 
 use rustix::io::Errno;
 
@@ -89,4 +92,31 @@ pub trait Judge: Send + Sync {
 
     /// Records that an exec which was judged has happened: what the process now runs.
     fn executed(&self, actor: Actor, file: &[u8], argv: &[Vec<u8>]);
+
+    /// Whether somebody else watches too: then [`Judge::exec_begins`] and [`Judge::exec_ends`] have to be told.
+    fn is_watching(&self) -> bool {
+        false
+    }
+
+    /// The kernel is about to be let do an exec of process `tgid`. Told before it is.
+    fn exec_begins(&self, tgid: i32) {
+        let _ = tgid;
+    }
+
+    /// How that ended. Told before the new program runs its first instruction, if it will.
+    fn exec_ends(&self, tgid: i32, end: ExecEnd) {
+        let _ = (tgid, end);
+    }
+}
+
+/// How an exec ended that the supervisor let happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecEnd {
+    /// It did not happen: the call gave an error, or the caller was killed before it went on.
+    Failed,
+    /// It happened, and this is what was found at its first instruction. `None`: that could not be read, so the process
+    /// is killed there.
+    Looked(Option<DecidedExec>),
+    /// The caller died meanwhile: it may have happened and not have run. This is what was judged.
+    Killed(DecidedExec),
 }

@@ -1,9 +1,10 @@
 //! Which processes took part: a number for each, its parent, and the thread that acted.
 //!
 //! The kernel's numbers are reused, so an entry is believed for a tenth of a second and then compared
-//! with `/proc` again: within that time no machine hands out all numbers once over.
+//! with `/proc` again: within that time no machine hands out all numbers once over. Where probes report each birth and
+//! death, every entry is right until they say otherwise, and `/proc` is asked only for what they lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use gait_core::journal::Fork;
 
@@ -11,6 +12,8 @@ use gait_core::journal::Fork;
 const FRESH: u64 = 100_000_000;
 /// Threads beyond this number make the table look for dead ones.
 const CROWDED: usize = 4096;
+/// Threads of ended processes that are remembered: a call of one that was killed may still be decided.
+const DEPARTED: usize = 4096;
 /// No chain of parents is followed further.
 const DEPTH: usize = 64;
 
@@ -21,10 +24,13 @@ struct Thread {
     checked: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Process {
     number: u64,
+    /// As `/proc` gives it: in whole ticks.
     start: u64,
+    /// Threads that were reported.
+    tids: Vec<i32>,
 }
 
 /// What `/proc` says about a thread.
@@ -50,6 +56,10 @@ pub(super) struct Processes {
     threads: HashMap<i32, Thread>,
     processes: HashMap<i32, Process>,
     count: u64,
+    /// Threads whose end was reported, oldest first.
+    departed: VecDeque<(i32, Thread)>,
+    /// Births and deaths are reported.
+    pub(super) is_exact: bool,
 }
 
 /// Who acted, in the journal's terms.
@@ -63,20 +73,29 @@ pub(super) struct Who {
 
 impl Processes {
     pub(super) fn new(census: Box<dyn Census>) -> Self {
-        Self { census, threads: HashMap::new(), processes: HashMap::new(), count: 0 }
+        Self {
+            census,
+            threads: HashMap::new(),
+            processes: HashMap::new(),
+            count: 0,
+            departed: VecDeque::new(),
+            is_exact: false,
+        }
     }
 
     /// Who `tid` is; `fork` writes down each process that is seen for the first time.
     pub(super) fn of<E>(&mut self, tid: i32, t: u64, fork: impl FnMut(Fork) -> Result<(), E>) -> Result<Who, E> {
         let thread = match self.threads.get(&tid) {
-            Some(thread) if t.saturating_sub(thread.checked) < FRESH => *thread,
+            Some(thread) if self.is_exact || t.saturating_sub(thread.checked) < FRESH => *thread,
             known => {
                 let last = known.copied();
                 let thread = self.look_up(tid, t, last, fork)?;
-                if self.threads.len() >= CROWDED {
+                if !self.is_exact && self.threads.len() >= CROWDED {
                     self.sweep(t);
                 }
-                self.threads.insert(tid, thread);
+                if !self.is_exact || self.processes.contains_key(&thread.tgid) {
+                    self.threads.insert(tid, thread);
+                }
                 thread
             }
         };
@@ -85,8 +104,54 @@ impl Processes {
 
     /// Forgets a process that ended, so that its number can be given to another.
     pub(super) fn ended(&mut self, tgid: i32) -> Option<u64> {
-        self.threads.retain(|_, thread| thread.tgid != tgid);
-        self.processes.remove(&tgid).map(|process| process.number)
+        let process = self.processes.remove(&tgid);
+        match &process {
+            Some(process) if self.is_exact => {
+                for tid in process.tids.iter().chain([&tgid]) {
+                    // The number may be another process's thread by now.
+                    if self.threads.get(tid).is_some_and(|thread| thread.tgid == tgid) {
+                        self.depart(*tid);
+                    }
+                }
+            }
+            _ => self.threads.retain(|_, thread| thread.tgid != tgid),
+        }
+        process.map(|process| process.number)
+    }
+
+    fn depart(&mut self, tid: i32) {
+        if let Some(thread) = self.threads.remove(&tid) {
+            if self.departed.len() == DEPARTED {
+                self.departed.pop_front();
+            }
+            self.departed.push_back((tid, thread));
+        }
+    }
+
+    /// Takes in that process `parent` made the task `tid` of process `tgid`, which was started at `start` (nanoseconds
+    /// since boot). Gives what is to be written down: nothing for a thread, or for a process that is known already.
+    pub(super) fn born(&mut self, parent: i32, tid: i32, tgid: i32, start: u64) -> Option<Fork> {
+        let ticks = start - start % NANOSECONDS_PER_TICK;
+        if tid != tgid {
+            let process = self.processes.get_mut(&tgid)?;
+            process.tids.push(tid);
+            self.threads.insert(tid, Thread { tgid, proc: process.number, checked: 0 });
+            return None;
+        }
+        if self.processes.get(&tgid).is_some_and(|known| known.start == ticks) {
+            return None;
+        }
+        let number = self.count + 1;
+        self.count = number;
+        let parent = self.processes.get(&parent).map_or(0, |parent| parent.number);
+        self.processes.insert(tgid, Process { number, start: ticks, tids: Vec::new() });
+        self.threads.insert(tid, Thread { tgid, proc: number, checked: 0 });
+        Some(Fork { proc: number, parent, pid: u64::from(tgid.unsigned_abs()), start })
+    }
+
+    /// The number of the process of a thread that is known.
+    pub(super) fn known(&self, tid: i32) -> Option<u64> {
+        self.threads.get(&tid).map(|thread| thread.proc)
     }
 
     fn look_up<E>(
@@ -96,6 +161,10 @@ impl Processes {
         last: Option<Thread>,
         mut fork: impl FnMut(Fork) -> Result<(), E>,
     ) -> Result<Thread, E> {
+        // The latest of this number. A task that has it now would have been reported before it could act.
+        if let Some((_, thread)) = self.departed.iter().rev().find(|(of, _)| *of == tid) {
+            return Ok(*thread);
+        }
         let facts = match (self.census.facts(tid), last) {
             (Some(facts), _) => facts,
             // It is being killed while its call is decided: it is still who it was.
@@ -130,7 +199,7 @@ impl Processes {
             let pid = u64::from(facts.tgid.unsigned_abs());
             fork(Fork { proc: number, parent, pid, start: facts.start })?;
             self.count = number;
-            self.processes.insert(facts.tgid, Process { number, start: facts.start });
+            self.processes.insert(facts.tgid, Process { number, start: facts.start, tids: Vec::new() });
             parent = number;
         }
         Ok(parent)
@@ -250,6 +319,31 @@ mod tests {
         table.0.lock().unwrap().clear();
         assert_eq!(ask(&mut processes, 100, FRESH), (Who { proc: 1, tid: None }, vec![]));
         assert_eq!(ask(&mut processes, 200, FRESH).1, vec![Fork { proc: 2, parent: 0, pid: 200, start: 0 }]);
+    }
+
+    #[test]
+    fn reported_births_and_deaths_are_exact_without_proc() {
+        let table = Table::default();
+        let mut processes = Processes::new(Box::new(table.clone()));
+        processes.is_exact = true;
+        let start = 7 * NANOSECONDS_PER_TICK + 3;
+        assert_eq!(processes.born(50, 100, 100, start), Some(Fork { proc: 1, parent: 0, pid: 100, start }));
+        assert_eq!(processes.born(100, 101, 100, start), None, "a thread");
+        assert_eq!(processes.born(100, 120, 120, start + 1).map(|fork| (fork.proc, fork.parent)), Some((2, 1)));
+        // The one between died before the grandchild acted: its parent is known all the same.
+        assert_eq!(processes.born(120, 130, 130, start + 2).map(|fork| fork.parent), Some(2));
+        assert_eq!(processes.ended(120), Some(2));
+        assert_eq!(ask(&mut processes, 130, 0), (Who { proc: 3, tid: None }, vec![]));
+        assert_eq!(ask(&mut processes, 101, 50 * FRESH), (Who { proc: 1, tid: Some(101) }, vec![]));
+        // The number of the thread is reused by a process, whose own end is not that of the thread's.
+        assert_eq!(processes.born(130, 101, 101, start + 3).map(|fork| (fork.proc, fork.parent)), Some((4, 3)));
+        assert_eq!(processes.ended(100), Some(1));
+        assert_eq!(ask(&mut processes, 101, 0), (Who { proc: 4, tid: None }, vec![]));
+        assert_eq!((processes.threads.len(), processes.processes.len()), (2, 2));
+        // A call of one that was killed is still its own, and makes no process anew.
+        table.put(100, 100, 1, start);
+        assert_eq!(ask(&mut processes, 100, 0), (Who { proc: 1, tid: None }, vec![]));
+        assert_eq!((processes.threads.len(), processes.processes.len()), (2, 2));
     }
 
     #[test]

@@ -25,9 +25,10 @@ use super::decide;
 use super::floor::GuardedPaths;
 use super::folder::{RunFolder, SegmentFiles};
 use super::known::{Key, Keys, Known, KnownActions, Spellings};
+use super::observe::Observer;
 use super::process::{ProcFs, Processes, Who};
 use super::signer::Signer;
-use super::{Floor, Judge, Ruling};
+use super::{ExecEnd, Floor, Judge, Ruling};
 use crate::event::{Action, Actor, ExecObject};
 use crate::intent::{Translator, argv_digest};
 
@@ -40,7 +41,7 @@ const ARGV_LIMIT: usize = 64 << 10;
 
 /// A run that goes on. Engines use it as their [`Judge`] through a shared reference.
 pub struct Session {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     attestor: Option<JoinHandle<()>>,
     pub(super) folder: RunFolder,
     pub(super) receipt: Receipt,
@@ -48,7 +49,7 @@ pub struct Session {
     pub(super) policy_yaml: Vec<u8>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     state: Mutex<State>,
     /// Lines without a checkpoint appeared, or the session ends.
     changed: Condvar,
@@ -57,24 +58,26 @@ struct Shared {
     keys: Keys,
     base: u64,
     rules: Box<dyn Rules>,
-    translator: Translator,
+    pub(super) translator: Translator,
     paths: GuardedPaths,
     enforcement: Enforcement,
     capture: CaptureMode,
-    engine: EngineName,
+    pub(super) engine: EngineName,
     signer: Signer,
     /// Told when a folder is moved and when that is done: see [`Session::on_moving`].
     moving: OnceLock<Box<dyn Fn(bool) -> bool + Send + Sync>>,
 }
 
-struct State {
+pub(super) struct State {
     /// Gone once the journal is closed.
     writer: Option<Writer<SegmentFiles>>,
     known: KnownActions,
     spellings: Spellings,
-    processes: Processes,
+    pub(super) processes: Processes,
     definitions: u64,
-    root: Option<i32>,
+    pub(super) root: Option<i32>,
+    /// What the probes report, if there are any.
+    pub(super) observer: Option<Observer>,
     stop: Option<Stop>,
     unrecorded: u64,
     closing: bool,
@@ -275,6 +278,24 @@ impl Judge for Session {
             state.line(&Body::Exec(line), t).map(drop)
         });
     }
+
+    fn is_watching(&self) -> bool {
+        self.shared.state.lock().is_ok_and(|state| state.observer.is_some())
+    }
+
+    fn exec_begins(&self, tgid: i32) {
+        self.shared.with(|_, state, _| {
+            state.exec_begins(tgid);
+            Ok(())
+        });
+    }
+
+    fn exec_ends(&self, tgid: i32, end: ExecEnd) {
+        self.shared.with(|_, state, _| {
+            state.exec_ends(tgid, end);
+            Ok(())
+        });
+    }
 }
 
 impl Shared {
@@ -325,6 +346,10 @@ impl Shared {
         t: u64,
     ) -> Result<Option<Known>, WriteError> {
         let who = state.who(actor.tid, t)?;
+        if state.has_strangers() {
+            self.disagree(state, t)?;
+            return Ok(None);
+        }
         let known = match state.known.get(key) {
             Some(known) => known,
             None => {
@@ -390,14 +415,18 @@ impl Shared {
     }
 
     /// Does something that is recorded but not answered.
-    fn with(&self, act: impl FnOnce(&Self, &mut State, u64) -> Result<(), WriteError>) {
+    pub(super) fn with(&self, act: impl FnOnce(&Self, &mut State, u64) -> Result<(), WriteError>) {
         let Ok(mut state) = self.state.lock() else { return };
         if state.stop.is_some() || state.writer.is_none() {
             return;
         }
         let t = self.now();
         let idle = state.is_idle();
-        if act(self, &mut state, t).is_err() {
+        let mut done = act(self, &mut state, t);
+        if done.is_ok() && state.has_strangers() {
+            done = self.disagree(&mut state, t);
+        }
+        if done.is_err() {
             self.halt(&mut state, Stop::Disk);
         }
         if idle {
@@ -405,7 +434,7 @@ impl Shared {
         }
     }
 
-    fn halt(&self, state: &mut State, why: Stop) {
+    pub(super) fn halt(&self, state: &mut State, why: Stop) {
         if state.stop.is_none() {
             state.stop = Some(why);
             // The counter can't overflow: it is written once. Whoever waits also looks at `stopped`.
@@ -502,17 +531,18 @@ impl State {
             processes: Processes::new(Box::new(ProcFs)),
             definitions: 0,
             root: None,
+            observer: None,
             stop: None,
             unrecorded: 0,
             closing: false,
         }
     }
 
-    fn writer(&mut self) -> Result<&mut Writer<SegmentFiles>, WriteError> {
+    pub(super) fn writer(&mut self) -> Result<&mut Writer<SegmentFiles>, WriteError> {
         open(&mut self.writer)
     }
 
-    fn line(&mut self, body: &Body, t: u64) -> Result<u64, WriteError> {
+    pub(super) fn line(&mut self, body: &Body, t: u64) -> Result<u64, WriteError> {
         self.writer()?.line(body, t)
     }
 
@@ -521,13 +551,15 @@ impl State {
         self.writer.as_ref().is_some_and(|writer| writer.oldest().is_none())
     }
 
-    fn who(&mut self, tid: i32, t: u64) -> Result<Who, WriteError> {
+    pub(super) fn who(&mut self, tid: i32, t: u64) -> Result<Who, WriteError> {
+        // The probes know who was made by whom before anybody can have acted.
+        self.observe(t)?;
         let Self { processes, writer, .. } = self;
         let writer = open(writer)?;
         processes.of(tid, t, |fork| writer.line(&Body::Fork(fork), t).map(drop))
     }
 
-    fn define(
+    pub(super) fn define(
         &mut self,
         shared: &Shared,
         intent: &Intent,
@@ -683,7 +715,7 @@ fn exec_line(proc: u64, file: &[u8], argv: &[Vec<u8>], capture: CaptureMode) -> 
     Ok(line)
 }
 
-fn exit_line(proc: u64, outcome: Outcome) -> Exit {
+pub(super) fn exit_line(proc: u64, outcome: Outcome) -> Exit {
     let (code, signal) = parts(outcome);
     Exit { proc, code, signal }
 }

@@ -13,7 +13,8 @@ use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 
 use super::*;
-use crate::event::{PathOp, SystemObject, Why};
+use crate::bpf::watch::{Arguments, Image, Seen};
+use crate::event::{InetCall, PathOp, Protocol, SystemObject, Why};
 use crate::intent::Translator;
 
 /// Blocks paths that end in `secret`, asks for those in `ask`; its compiled form is wrong about `liar`.
@@ -406,4 +407,113 @@ fn many_decisions_on_the_same_files_do_not_make_the_guard_grow() {
     assert!(resident().saturating_sub(before) < 64 << 20);
     let finished = session.finish(Outcome::Exited(0)).unwrap();
     assert_eq!((finished.summary.counters.decisions, finished.summary.complete), (220_000, true));
+}
+
+/// What the probes report, as a test says it.
+fn watched(session: &Session) -> std::sync::mpsc::Sender<Seen> {
+    let (tell, told) = std::sync::mpsc::channel::<Seen>();
+    session.watch(std::iter::from_fn(move || told.try_recv().ok()));
+    tell
+}
+
+fn born(parent: i32, tgid: i32) -> Seen {
+    Seen::Fork { parent, tid: tgid, tgid, start: 7_000_000_000 }
+}
+
+fn ran(tgid: i32, path: &str, argv: &[u8]) -> Seen {
+    let arguments = Some(Arguments { bytes: argv.to_vec(), whole: argv.len() as u64 });
+    Seen::Exec(Box::new(Image { tgid, path: Some(path.into()), inode: 5, arguments }))
+}
+
+fn ls() -> ExecEnd {
+    let arguments = vec![b"ls".to_vec(), b"-l".to_vec()];
+    ExecEnd::Looked(Some(DecidedExec { path: Some(b"/bin/ls".to_vec()), inode: 5, arguments }))
+}
+
+/// Neither number is one that a machine gives out.
+const AGENT: i32 = i32::MAX - 7;
+const CHILD: i32 = i32::MAX - 8;
+
+#[test]
+fn what_the_probes_see_is_the_process_tree_with_its_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let tell = watched(&session);
+    tell.send(born(1, AGENT)).unwrap();
+    session.spawned(AGENT);
+    session.exec_begins(AGENT);
+    tell.send(ran(AGENT, "/bin/ls", b"ls\0-l\0")).unwrap();
+    session.exec_ends(AGENT, ls());
+    tell.send(born(AGENT, CHILD)).unwrap();
+    tell.send(Seen::Exit { tgid: CHILD, code: 3 << 8 }).unwrap();
+    tell.send(Seen::Exit { tgid: AGENT, code: 9 }).unwrap();
+    session.observed(0);
+    let finished = session.finish(Outcome::Signalled(9)).unwrap();
+    assert_eq!((finished.stop, finished.summary.complete), (None, true));
+    let journal = member(&finished.bundle, "decisions/000001.jsonl");
+    let of = |kind: &str| journal.lines().filter(|line| line.contains(&format!(r#""type":"{kind}""#))).count();
+    assert_eq!((of("fork"), of("exit")), (2, 2), "{journal}");
+    assert!(journal.contains(r#""parent":1"#) && journal.contains(r#""code":3"#), "{journal}");
+}
+
+#[test]
+fn a_program_that_nobody_decided_ends_the_run_with_its_reason() {
+    let strangers =
+        [ran(CHILD, "/bin/ls", b"ls\0-l\0"), ran(AGENT, "/bin/ls", b"ls\0-x\0"), ran(AGENT, "/evil", b"ls\0-l\0")];
+    for mut stranger in strangers {
+        if let Seen::Exec(image) = &mut stranger
+            && image.path.as_deref() == Some(b"/evil")
+        {
+            image.inode = 6;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let session = Session::start(config(home.path(), "run_x")).unwrap();
+        let tell = watched(&session);
+        tell.send(born(1, AGENT)).unwrap();
+        tell.send(born(AGENT, CHILD)).unwrap();
+        session.spawned(AGENT);
+        session.exec_begins(AGENT);
+        tell.send(stranger).unwrap();
+        session.exec_ends(AGENT, ls());
+        // The next action is not let through, whatever the policy says of it.
+        assert_eq!(session.judge(Actor { tid: AGENT }, &read("/work/a")), Ruling::Deny(Errno::PERM));
+        assert_eq!(session.stopped(), Some(Stop::Disagreement));
+        let finished = session.finish(Outcome::Signalled(9)).unwrap();
+        assert_eq!((finished.stop, finished.summary.complete), (Some(Stop::Disagreement), false));
+        let block = &finished.summary.blocks[0];
+        assert_eq!(
+            (&*block.tool_name, &*block.reason_codes),
+            ("proc.exec", &["guard_engine_unwitnessed".to_owned()][..])
+        );
+        let journal = member(&finished.bundle, "decisions/000001.jsonl");
+        assert!(journal.contains(r#""type":"disagreement""#) && journal.contains(r#""reason":"disagreement""#));
+    }
+}
+
+#[test]
+fn a_socket_call_that_nobody_announced_ends_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let tell = watched(&session);
+    tell.send(born(1, AGENT)).unwrap();
+    session.spawned(AGENT);
+    let address = Some((InetCall::Connect, Protocol::Tcp, "10.0.0.1:80".parse().unwrap()));
+    tell.send(Seen::Socket { tid: AGENT, address }).unwrap();
+    session.observe();
+    assert_eq!(session.stopped(), Some(Stop::Disagreement));
+    let finished = session.finish(Outcome::Signalled(9)).unwrap();
+    let block = &finished.summary.blocks[0];
+    assert_eq!((&*block.value, &*block.reason_codes[0]), ("10.0.0.1:80", "guard_engine_unwitnessed"));
+}
+
+#[test]
+fn records_that_had_no_room_make_a_run_incomplete() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let tell = watched(&session);
+    tell.send(born(1, AGENT)).unwrap();
+    session.spawned(AGENT);
+    session.observed(2);
+    let finished = session.finish(Outcome::Exited(0)).unwrap();
+    assert!(!finished.summary.complete);
 }

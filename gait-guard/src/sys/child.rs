@@ -20,6 +20,9 @@ const FILTER_FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
     | libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH
     | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 
+/// Flag of `clone3`.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// What the child executes, and behind what. Everything is ready for raw calls.
 pub struct Recipe<'a> {
     attempts: Vec<Attempt<'a>>,
@@ -29,6 +32,7 @@ pub struct Recipe<'a> {
     landlock: Option<BorrowedFd<'a>>,
     stdio: [Option<BorrowedFd<'a>>; 3],
     blocked: Option<SignalSet>,
+    group: Option<BorrowedFd<'a>>,
 }
 
 /// One file that may be the program.
@@ -69,7 +73,14 @@ impl<'a> Recipe<'a> {
             landlock,
             stdio: [None; 3],
             blocked: None,
+            group: None,
         })
+    }
+
+    /// The control group that the child is made in, if not the caller's.
+    pub fn group(mut self, group: Option<BorrowedFd<'a>>) -> Self {
+        self.group = group;
+        self
     }
 
     /// The signals that the command starts with blocked, if not those of the calling thread.
@@ -165,9 +176,21 @@ pub fn start(recipe: &Recipe<'_>) -> Result<Held, Failed> {
     let (reports, report_writer) = pipe_with(PipeFlags::CLOEXEC).map_err(at_start)?;
     let guard = rustix::process::getpid();
 
-    // SAFETY: without CLONE_VM this is a fork, and a null stack keeps the caller's. The child makes only
-    // raw calls on memory prepared above (`become_agent` never returns).
-    let rc = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES | libc::SIGCHLD, 0, 0, 0, 0) };
+    let rc = match recipe.group {
+        // SAFETY: without CLONE_VM this is a fork, and a null stack keeps the caller's. The child makes only
+        // raw calls on memory prepared above (`become_agent` never returns).
+        None => unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES | libc::SIGCHLD, 0, 0, 0, 0) },
+        Some(group) => {
+            // SAFETY: all fields are integers, for which zero is a value.
+            let mut wanted: libc::clone_args = unsafe { std::mem::zeroed() };
+            // A child that is moved afterwards would be one that was outside for a while.
+            wanted.flags = (libc::CLONE_FILES as u64) | CLONE_INTO_CGROUP;
+            wanted.exit_signal = libc::SIGCHLD as u64;
+            wanted.cgroup = group.as_raw_fd() as u64;
+            // SAFETY: as above; the kernel reads as many bytes of `wanted` as it is told there are.
+            unsafe { libc::syscall(libc::SYS_clone3, &raw const wanted, size_of::<libc::clone_args>()) }
+        }
+    };
     if rc == 0 {
         become_agent(recipe, guard, go_reader.as_raw_fd(), report_writer.as_raw_fd());
     }

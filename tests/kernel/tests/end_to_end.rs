@@ -11,6 +11,8 @@ mod identity;
 mod inspect;
 #[path = "end_to_end/path_of_a_syscall.rs"]
 mod path_of_a_syscall;
+#[path = "end_to_end/probes.rs"]
+mod probes;
 #[path = "end_to_end/readme.rs"]
 mod readme;
 #[path = "end_to_end/volume.rs"]
@@ -24,6 +26,7 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         identity::tests(),
         inspect::tests(),
+        probes::tests(),
         volume::tests(),
     ];
     kernel_suite::suite::main(groups.into_iter().flatten().collect())

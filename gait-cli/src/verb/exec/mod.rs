@@ -38,8 +38,12 @@ pub static VERB: Verb = Verb {
         Flag::value("out-dir", "<dir>", "where the runpack goes").default("gait-out"),
         Flag::value("capture-mode", "reference|raw", "raw records arguments too").default("reference"),
         Flag::switch("simulate", "decide and record, deny nothing but the floor"),
-        Flag::value("engine", "auto|lsm|notify", "what decides: programs in the kernel, or the supervisor")
-            .default("lsm where it fires, else notify"),
+        Flag::value(
+            "engine",
+            "auto|lsm|notify|hybrid",
+            "what decides; auto takes lsm where its self-test fires, else notify",
+        )
+        .default("auto"),
         Flag::value("require", "<layers>", "start only with these layers in force, comma-separated"),
         Flag::value("allow-degraded", "<layers>", "start without these layers where they can't be had"),
         Flag::value("timeout", "<duration>", "end the agent after this time, e.g. 90s, 5m"),
@@ -62,7 +66,7 @@ pub static VERB: Verb = Verb {
     order: Order::Leading,
     help: Help::Page,
     notes: &[
-        "layers: descriptors, landlock, seccomp, notify, exec_stop, network, noexec, watchdog (`gait doctor` tells which this machine has)",
+        "layers: descriptors, landlock, seccomp, notify, exec_stop, network, noexec, watchdog, probes, socket_hooks (`gait doctor` tells which this machine has)",
         "The agent inherits standard input, output and error, and runs in a session of its own, without a controlling terminal. With --json the \
          summary is the last line of standard output, after whatever the agent printed.",
     ],

@@ -85,7 +85,9 @@ impl Report {
 
     fn of_error(error: ExecError) -> Self {
         let (exit, is_io) = match &error {
-            ExecError::Plan(PlanError::Missing { .. }) | ExecError::Landlock(_) | ExecError::Engine(_) => {
+            ExecError::Plan(PlanError::Missing { .. } | PlanError::Engine { .. })
+            | ExecError::Landlock(_)
+            | ExecError::Engine(_) => {
                 (Exit::DependencyMissing, false)
             }
             ExecError::Plan(PlanError::Canonical(_)) | ExecError::Run { .. } => (Exit::Internal, false),
@@ -96,6 +98,9 @@ impl Report {
             _ => (Exit::InvalidInput, false),
         };
         let hint = match &error {
+            ExecError::Plan(PlanError::Engine { .. }) => Some(
+                "`gait doctor` tells which engines can be used here; `--engine auto` takes the best of them".into(),
+            ),
             ExecError::Plan(PlanError::Missing { layer, .. }) => {
                 Some(format!("`gait doctor` says more; without it {}", layer.cost()))
             }

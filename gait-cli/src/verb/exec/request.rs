@@ -33,12 +33,6 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
     }
     let (policy, policy_source, policy_path) = policy(args)?;
     let demands = Demands { required: layers(args, "require")?, dispensable: layers(args, "allow-degraded")? };
-    let engine = match args.trimmed("engine") {
-        None => Engine::Auto,
-        Some(name) => Engine::parse(name).ok_or_else(|| {
-            Failure::invalid(format!("unsupported --engine value {name:?} (expected auto, lsm or notify)"))
-        })?,
-    };
     let capture = match args.trimmed("capture-mode") {
         None | Some("reference") => CaptureMode::Reference,
         Some("raw") => CaptureMode::Raw,
@@ -74,8 +68,8 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
         closed,
         capture,
         enforcement: if args.is_on("simulate") { Enforcement::Simulate } else { Enforcement::Enforce },
+        engine: engine(args)?,
         demands,
-        engine,
         timeout,
         ring_bytes,
         // Not even with --keep-env: the agent could sign in the guard's name.
@@ -128,6 +122,14 @@ fn layers(args: &Args, flag: &str) -> Result<BTreeSet<Layer>, Failure> {
             })
         })
         .collect()
+}
+
+fn engine(args: &Args) -> Result<Engine, Failure> {
+    let Some(name) = args.trimmed("engine") else { return Ok(Engine::default()) };
+    Engine::parse(name).ok_or_else(|| {
+        let known = Engine::ALL.map(Engine::name).join(", ");
+        Failure::invalid(format!("unknown engine {name:?} for --engine")).with_hint(format!("engines: {known}"))
+    })
 }
 
 /// `90s`, `1h30m`, `500ms`; a number alone is seconds.

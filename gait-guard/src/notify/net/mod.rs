@@ -138,10 +138,10 @@ fn connect(context: &mut Context, call: &Call) -> Result<Reply, Stop> {
     let target = Target::judged(context, call, &socket, role, InetCall::Connect, &bytes)?;
     // A datagram socket only notes the address, and a disconnection waits for nobody.
     if target.leads_nowhere || socket.kind == libc::SOCK_DGRAM || !socket.blocks()? {
-        return Ok(finish(sys::socket::connect(&socket, &target.bytes)));
+        return Ok(finish(target.make(|bytes| sys::socket::connect(&socket, bytes))));
     }
     // The whole target goes along: it holds the socket file open.
-    let connect = move |target: Target| finish(sys::socket::connect(&socket, &target.bytes));
+    let connect = move |target: Target| finish(target.make(|bytes| sys::socket::connect(&socket, bytes)));
     Ok(context.parking.park(call, move || connect(target)))
 }
 
@@ -152,7 +152,7 @@ fn bind(context: &mut Context, call: &Call) -> Result<Reply, Stop> {
         Address::UnixPath(path) => name::bind_path(context, call, &socket, &bytes, &path),
         _ => {
             let target = Target::judged(context, call, &socket, Role::Local, InetCall::Bind, &bytes)?;
-            Ok(finish(sys::socket::bind(&socket, &target.bytes)))
+            Ok(finish(target.make(|bytes| sys::socket::bind(&socket, bytes))))
         }
     }
 }

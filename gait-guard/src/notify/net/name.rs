@@ -1,9 +1,15 @@
 //! Where an address leads, judged, and the bytes with which the kernel is led there.
 
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::io::Errno;
 
 use super::address::{self, Address, Destination, Role};
 use super::{judge, socket::Socket, unmediated};
+use crate::bpf::lock::SocketLock;
 use crate::event::{Action, InetCall, UnixName};
 use crate::notify::agent::{AT_FDCWD, Stop};
 use crate::notify::resolve::Last;
@@ -19,11 +25,36 @@ pub struct Target {
     pub leads_nowhere: bool,
     /// Keeps the socket file that `bytes` names by its handle.
     _file: Option<OwnedFd>,
+    announcement: Option<Announcement>,
+}
+
+/// What the socket hooks are told before the call is made.
+struct Announcement {
+    lock: Arc<SocketLock>,
+    how: InetCall,
+    address: SocketAddr,
+}
+
+impl fmt::Debug for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.how, self.address)
+    }
 }
 
 impl Target {
     fn of(bytes: Vec<u8>) -> Self {
-        Self { bytes, leads_nowhere: false, _file: None }
+        Self { bytes, leads_nowhere: false, _file: None, announcement: None }
+    }
+
+    /// Makes the call that was judged, with the judged bytes, on this thread.
+    ///
+    /// # Errors
+    /// Those of `act`; `ENOBUFS` if the call could not be announced.
+    pub fn make<R>(&self, act: impl FnOnce(&[u8]) -> Result<R, Errno>) -> Result<R, Errno> {
+        match &self.announcement {
+            Some(Announcement { lock, how, address }) => lock.announce(*how, *address, || act(&self.bytes)),
+            None => act(&self.bytes),
+        }
     }
 
     /// An address that the kernel never reads, whatever it says.
@@ -54,7 +85,9 @@ impl Target {
                 };
                 let action = Action::Inet { call: how, protocol: socket.internet_protocol(), address: found };
                 judge(context, call, &action)?;
-                Ok(Self::of(address::encode(bytes, found)))
+                let announcement =
+                    context.lock.as_ref().map(|lock| Announcement { lock: Arc::clone(lock), how, address: found });
+                Ok(Self { announcement, ..Self::of(address::encode(bytes, found)) })
             }
             Address::UnixAbstract(name) => {
                 judge(context, call, &unix(how, socket, UnixName::Abstract(name.into())))?;
@@ -86,7 +119,7 @@ fn file(context: &Context, call: &Call, path: &[u8], how: InetCall, socket: &Soc
     judge(context, call, &unix(how, socket, UnixName::Path(name.into())))?;
     let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     bytes.extend(format!("/proc/self/fd/{}\0", handle.as_fd().as_raw_fd()).into_bytes());
-    Ok(Target { bytes, leads_nowhere: false, _file: Some(handle) })
+    Ok(Target { _file: Some(handle), ..Target::of(bytes) })
 }
 
 /// Binds a UNIX socket to a path: the parent directory and the name are judged, and then the agent's

@@ -227,13 +227,19 @@ impl Letter {
             return Err(Errno::INTR);
         }
         let first = skip == 0;
-        let outgoing = sys::socket::Message {
-            address: self.target.as_ref().filter(|_| first).map(|target| target.bytes.as_slice()),
-            data: &data,
-            control: if first { &self.control } else { &[] },
-            flags: if first { flags } else { flags & !libc::MSG_FASTOPEN },
+        let send = |address: Option<&[u8]>| {
+            let outgoing = sys::socket::Message {
+                address,
+                data: &data,
+                control: if first { &self.control } else { &[] },
+                flags: if first { flags } else { flags & !libc::MSG_FASTOPEN },
+            };
+            sys::socket::send(&*self.socket, outgoing)
         };
-        let sent = sys::socket::send(&*self.socket, outgoing)? as u64;
+        let sent = match self.target.as_ref().filter(|_| first) {
+            Some(target) => target.make(|bytes| send(Some(bytes)))?,
+            None => send(None)?,
+        } as u64;
         Ok(Piece { sent, offered: data.len() as u64 })
     }
 

@@ -1,0 +1,133 @@
+//! Socket calls, judged on the kernel's own copy of the address: the second lock behind the supervisor.
+//!
+//! A hook is found by the socket's control group, which is that of the task that made it: the agent's. So it sees calls on
+//! the agent's sockets whoever makes them. The agent makes none itself: each is held by its filter and made by a thread
+//! of the supervisor, which says before what it was allowed to do ([`EXPECTED`]). Anything else is refused and recorded.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::btf_maps::HashMap;
+use aya_ebpf::macros::{btf_map, cgroup_sock, cgroup_sock_addr};
+use aya_ebpf::programs::{SockAddrContext, SockContext};
+use gait_ebpf::record::{Address, counter, kind};
+use gait_ebpf::socket::{self, Expected, call};
+
+use crate::kernel;
+use crate::ring;
+
+/// By thread of the supervisor: the one call that it is about to make on a socket of the agent.
+#[btf_map]
+static EXPECTED: HashMap<u32, Expected, { socket::THREADS }> = HashMap::new();
+
+/// A field of the kernel's context: read by itself, since the verifier takes no access to two at once.
+macro_rules! field {
+    ($context:expr, $field:ident) => {
+        // SAFETY: the kernel's context; the verifier knows which fields a hook may read.
+        unsafe { core::ptr::read_volatile(&raw const (*$context).$field) }
+    };
+}
+
+const REFUSE: i32 = 0;
+const PASS: i32 = 1;
+
+/// Whether the call is the one that the current thread announced.
+#[inline(always)]
+fn judge(ctx: &SockAddrContext, which: u32, bytes: [u8; 16], is_v4: bool) -> i32 {
+    let port: u32 = field!(ctx.sock_addr, user_port);
+    let kind = field!(ctx.sock_addr, type_);
+    let protocol = field!(ctx.sock_addr, protocol);
+    let seen = socket::normal(Address {
+        bytes,
+        family: if is_v4 { socket::INET } else { socket::INET6 },
+        port: u32::from(u16::from_be(port as u16)),
+        socket: kind,
+        protocol,
+    });
+    let tid = kernel::number(kernel::current());
+    // SAFETY: only the thread itself changes its entry, and it is in this call.
+    if let Some(expected) = unsafe { EXPECTED.get(&tid) }
+        && expected.agrees(which, &seen)
+    {
+        return PASS;
+    }
+    refused(which, &seen)
+}
+
+#[inline(always)]
+fn refused(which: u32, seen: &Address) -> i32 {
+    ring::count(counter::DENIED);
+    let header = ring::header(kind::ADDRESS, which, 0);
+    if !ring::put_address(header, seen) {
+        ring::count(counter::NO_ROOM);
+    }
+    REFUSE
+}
+
+#[inline(always)]
+fn four(ctx: &SockAddrContext, which: u32) -> i32 {
+    let ip: u32 = field!(ctx.sock_addr, user_ip4);
+    let [a, b, c, d] = ip.to_ne_bytes();
+    judge(ctx, which, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], true)
+}
+
+#[inline(always)]
+fn six(ctx: &SockAddrContext, which: u32) -> i32 {
+    // One field after the other: the context is no memory that could be copied.
+    let word = |at: usize| {
+        // SAFETY: the kernel's context.
+        let word: u32 =
+            unsafe { core::ptr::read_volatile((&raw const (*ctx.sock_addr).user_ip6).cast::<u32>().add(at)) };
+        word.to_ne_bytes()
+    };
+    let (a, b, c, d) = (word(0), word(1), word(2), word(3));
+    let bytes = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]];
+    judge(ctx, which, bytes, false)
+}
+
+/// `connect` to IPv4.
+#[cgroup_sock_addr(connect4)]
+pub fn on_connect4(ctx: SockAddrContext) -> i32 {
+    four(&ctx, call::CONNECT)
+}
+
+/// `connect` to IPv6.
+#[cgroup_sock_addr(connect6)]
+pub fn on_connect6(ctx: SockAddrContext) -> i32 {
+    six(&ctx, call::CONNECT)
+}
+
+/// A datagram with an IPv4 address.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn on_sendmsg4(ctx: SockAddrContext) -> i32 {
+    four(&ctx, call::SEND)
+}
+
+/// A datagram with an IPv6 address.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn on_sendmsg6(ctx: SockAddrContext) -> i32 {
+    six(&ctx, call::SEND)
+}
+
+/// `bind` to IPv4.
+#[cgroup_sock_addr(bind4)]
+pub fn on_bind4(ctx: SockAddrContext) -> i32 {
+    four(&ctx, call::BIND)
+}
+
+/// `bind` to IPv6.
+#[cgroup_sock_addr(bind6)]
+pub fn on_bind6(ctx: SockAddrContext) -> i32 {
+    six(&ctx, call::BIND)
+}
+
+/// An internet socket was made: only the kinds that the filter lets the agent make.
+#[cgroup_sock(sock_create)]
+pub fn on_sock_create(ctx: SockContext) -> i32 {
+    let _ = ctx.as_ptr();
+    let family = field!(ctx.sock, family);
+    let kind = field!(ctx.sock, type_);
+    let protocol = field!(ctx.sock, protocol);
+    if socket::is_mediated(kind, protocol) {
+        return PASS;
+    }
+    refused(call::CREATE, &Address { bytes: [0; 16], family, port: 0, socket: kind, protocol })
+}

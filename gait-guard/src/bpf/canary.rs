@@ -1,0 +1,80 @@
+//! Whether LSM programs are called on this kernel, found out by being called.
+//!
+//! Without `bpf` in `lsm=` a kernel loads and attaches such a program, and never calls it.
+
+use aya::programs::Lsm;
+use gait_ebpf::record::kind;
+
+use super::object::{failure, map_error, no_program};
+use super::{BpfError, Object, Reader};
+use crate::sys::thread::own_tid;
+
+const PROGRAM: &str = "canary";
+const HOOK: &str = "file_open";
+/// What its record must bear.
+const TOKEN: u64 = 0x6761_6974_2d6c_736d;
+
+/// How far an engine came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Into the kernel.
+    Load,
+    /// To its hook.
+    Attach,
+    /// To being called.
+    Fire,
+}
+
+impl Stage {
+    /// As receipts name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Attach => "attach",
+            Self::Fire => "fire",
+        }
+    }
+
+    /// The stage that an error is of.
+    pub fn of(error: &BpfError) -> Self {
+        match error {
+            BpfError::Program { stage: "attach", .. } => Self::Attach,
+            BpfError::Silent { .. } => Self::Fire,
+            _ => Self::Load,
+        }
+    }
+}
+
+impl Object {
+    /// Loads, attaches and triggers an LSM program, and takes it away again.
+    ///
+    /// Consumes what is in the ring: to be asked before anything else is recorded.
+    ///
+    /// # Errors
+    /// [`BpfError`]; [`Stage::of`] says how far it came.
+    pub fn fire_canary(&mut self, reader: &mut Reader) -> Result<(), BpfError> {
+        let failed = failure(PROGRAM);
+        let program: &mut Lsm = match self.ebpf.program_mut(PROGRAM) {
+            Some(found) => found.try_into().map_err(failed("load"))?,
+            None => return Err(no_program(PROGRAM)),
+        };
+        program.load(HOOK, &self.btf).map_err(failed("load"))?;
+        let link = program.attach().map_err(failed("attach"))?;
+        let tid = own_tid().unsigned_abs();
+        self.hash::<u32, u64>("CANARY")?.insert(tid, TOKEN, 0).map_err(map_error("CANARY"))?;
+        let opened = std::fs::File::open("/proc/self/status");
+        self.hash::<u32, u64>("CANARY")?.remove(&tid).map_err(map_error("CANARY"))?;
+        let mut fired = false;
+        while let Some(is_it) = reader.next(|record| {
+            record.is_some_and(|record| record.header.kind == kind::CANARY && record.header.detail == TOKEN)
+        }) {
+            fired |= is_it;
+        }
+        if let Some(Ok(program)) = self.ebpf.program_mut(PROGRAM).map(<&mut Lsm>::try_from) {
+            let program: &mut Lsm = program;
+            program.detach(link).map_err(failed("attach"))?;
+            program.unload().map_err(failed("load"))?;
+        }
+        if fired && opened.is_ok() { Ok(()) } else { Err(BpfError::Silent { program: PROGRAM }) }
+    }
+}

@@ -1,0 +1,191 @@
+//! The probes of one run: a second witness of what programs run, and a second lock on what sockets do.
+
+use std::fs;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, waitpid};
+
+use super::cgroup::ControlGroup;
+use super::lock::SocketLock;
+use super::object::{Attached, OBJECT};
+use super::watch::{Seen, Watch};
+use super::{BpfError, Object, Options};
+use crate::host::State;
+use crate::sys::process::{Fork, exit_now, fork};
+
+/// Bytes of the ring: the witness is read at each decision and whenever something is seen, so it never holds much.
+pub const RING_BYTES: u32 = 1 << 20;
+
+/// The BTF tracepoints.
+const TRACEPOINTS: [(&str, &str); 3] =
+    [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Programs in the kernel, and what they report. Dropped, they are gone.
+pub struct Probes {
+    // Before the group: a group is removed once nothing is attached to it.
+    object: Object,
+    watch: Option<Watch>,
+    group: Option<(ControlGroup, Arc<SocketLock>)>,
+}
+
+/// What there is of the probes here.
+pub struct Found {
+    /// In force, if they are.
+    pub probes: Option<Probes>,
+    /// The tracepoints.
+    pub tracepoints: State,
+    /// The socket hooks.
+    pub sockets: State,
+    /// What became of the canary of the LSM engine.
+    pub lsm: Result<(), BpfError>,
+}
+
+/// Loads, attaches and triggers what this kernel and this user can. The calling process must have one thread.
+pub fn find() -> Found {
+    let absent = |call, errno, remedy| State::Absent { call, errno, remedy };
+    if !is_permitted() {
+        let state = || absent("bpf(BPF_PROG_LOAD)", Errno::PERM, "run as root, or give CAP_BPF and CAP_PERFMON");
+        let lsm = Err(BpfError::Btf(std::io::Error::from(Errno::PERM)));
+        return Found { probes: None, tracepoints: state(), sockets: state(), lsm };
+    }
+    let state = |error: &BpfError| match error.errno() {
+        Some(errno) => absent("bpf", errno, "use a kernel with BTF, outside of a container that refuses bpf"),
+        None => State::Broken { what: error.chain() },
+    };
+    let loaded = Object::load(Options { ring_bytes: RING_BYTES, simulate: false }).and_then(|mut object| {
+        let reader = object.reader()?;
+        Ok((object, reader))
+    });
+    let (mut object, mut reader) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let (tracepoints, sockets) = (state(&error), state(&error));
+            return Found { probes: None, tracepoints, sockets, lsm: Err(error) };
+        }
+    };
+    let lsm = object.fire_canary(&mut reader);
+    let mut watch = Watch::new(reader);
+    if let Err(error) = attach(&mut object, &mut watch) {
+        let sockets = State::Broken { what: "not tried without the tracepoints".into() };
+        return Found { probes: None, tracepoints: state(&error), sockets, lsm };
+    }
+    let group = ControlGroup::make().and_then(|group| {
+        object.attach_sockets(&group)?;
+        Ok((group, Arc::new(object.socket_lock()?)))
+    });
+    let (sockets, group) = match group {
+        Ok(group) => (State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() }, Some(group)),
+        Err(error @ BpfError::ControlGroup { .. }) => {
+            let errno = error.errno().unwrap_or(Errno::NOENT);
+            (absent("mkdir in cgroup2", errno, "run as root, or in a delegated control group"), None)
+        }
+        Err(error) => (
+            match error.errno() {
+                Some(errno @ (Errno::PERM | Errno::ACCESS)) if !has(CAP_NET_ADMIN) => {
+                    absent("bpf(BPF_PROG_LOAD)", errno, "give CAP_NET_ADMIN too")
+                }
+                _ => State::Broken { what: error.chain() },
+            },
+            None,
+        ),
+    };
+    let tracepoints = State::Present { detail: "fork, exec and exit tracepoints, fired".into() };
+    Found { probes: Some(Probes { object, watch: Some(watch), group }), tracepoints, sockets, lsm }
+}
+
+fn attach(object: &mut Object, watch: &mut Watch) -> Result<(), BpfError> {
+    for (program, tracepoint) in TRACEPOINTS {
+        object.attach_tracepoint(program, tracepoint)?;
+    }
+    fire(object, watch)
+}
+
+/// Makes a child and looks whether both its start and its end were seen.
+fn fire(object: &mut Object, watch: &mut Watch) -> Result<(), BpfError> {
+    const CODE: u8 = 77;
+    let own = std::process::id();
+    object.seed(own)?;
+    let forked = match fork() {
+        // Nothing else: it has the same programs and maps.
+        Ok(Fork::Child) => exit_now(CODE),
+        Ok(Fork::Parent { child }) => Ok(child),
+        Err(errno) => Err(BpfError::NoProcess(errno.into())),
+    };
+    object.unseed(own)?;
+    let child = forked?;
+    while let Err(Errno::INTR) = waitpid(Some(child), WaitOptions::empty()) {}
+    let child = child.as_raw_nonzero().get();
+    let (mut born, mut ended) = (false, false);
+    for seen in watch.by_ref() {
+        born |= matches!(seen, Seen::Fork { tgid, .. } if tgid == child);
+        ended |= seen == Seen::Exit { tgid: child, code: u32::from(CODE) << 8 };
+    }
+    match (born, ended) {
+        (true, true) => Ok(()),
+        (false, _) => Err(BpfError::Silent { program: "on_fork" }),
+        (true, false) => Err(BpfError::Silent { program: "on_exit" }),
+    }
+}
+
+/// Whether it is worth reading the kernel's types.
+fn is_permitted() -> bool {
+    has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+}
+
+/// Whether a capability is in this process's effective set.
+fn has(capability: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    set.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> capability & 1 == 1)
+}
+
+impl Probes {
+    /// The programs in force.
+    pub fn attached(&self) -> &[Attached] {
+        self.object.attached()
+    }
+
+    /// The object that they come from.
+    pub fn object_bytes() -> &'static [u8] {
+        OBJECT
+    }
+
+    /// What they report, once.
+    pub fn take_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
+    }
+
+    /// The group that the agent is to be made in, and what unlocks its sockets.
+    pub fn group(&self) -> Option<(&ControlGroup, &Arc<SocketLock>)> {
+        self.group.as_ref().map(|(group, lock)| (group, lock))
+    }
+
+    /// Records of processes that had no room.
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub fn lost(&self) -> Result<u64, BpfError> {
+        let counters = self.object.counters()?;
+        let of = |index: u32| counters.get(index as usize).copied().unwrap_or(0);
+        use gait_ebpf::record::counter;
+        Ok(of(counter::LOST) + of(counter::UNSCOPED) + of(counter::NO_ROOM))
+    }
+
+    /// Makes a child of this process whose tree is watched. Nothing else may be forked meanwhile.
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]: nothing was forked.
+    pub fn seeded<R>(&mut self, make: impl FnOnce() -> R) -> Result<R, BpfError> {
+        let own = std::process::id();
+        self.object.seed(own)?;
+        let made = make();
+        self.object.unseed(own)?;
+        Ok(made)
+    }
+}
