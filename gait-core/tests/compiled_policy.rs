@@ -17,6 +17,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
+/// A change to an intent.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 fn kinds() -> Vec<Kind> {
     use EndpointClass::{FsDelete, FsRead, FsWrite, NetDns, NetHttp, Other, ProcExec};
     use TargetKind::{Host, Path};
@@ -360,7 +363,7 @@ fn an_intent_that_says_more_than_its_kind_is_not_decided_by_the_tables() {
     };
     assert!(compiled.decide_intent(&document(&|_| ())).is_some());
     let second = json!({"kind": "path", "value": "/c", "operation": "read"});
-    let changes: [(&str, &dyn Fn(&mut Value)); 13] = [
+    let changes: [(&str, Change<'_>); 13] = [
         ("identity", &|d| d["context"]["identity"] = "other".into()),
         ("session", &|d| d["context"]["session_id"] = "s".into()),
         ("tool", &|d| d["tool_name"] = "fs.other".into()),

@@ -17,7 +17,7 @@ static CANARY: HashMap<u32, u64, 4> = HashMap::new();
 pub fn canary(_ctx: LsmContext) -> i32 {
     let tid = kernel::number(kernel::current());
     // SAFETY: the value is copied before anything else runs.
-    if let Some(token) = unsafe { CANARY.get(&tid) } {
+    if let Some(token) = unsafe { CANARY.get(tid) } {
         let mut header = ring::header(kind::CANARY, 0, 0);
         header.detail = *token;
         ring::put(&header);

@@ -44,7 +44,7 @@ fn judge(ctx: &SockAddrContext, which: u32, bytes: [u8; 16], is_v4: bool) -> i32
     });
     let tid = kernel::number(kernel::current());
     // SAFETY: only the thread itself changes its entry, and it is in this call.
-    if let Some(expected) = unsafe { EXPECTED.get(&tid) }
+    if let Some(expected) = unsafe { EXPECTED.get(tid) }
         && expected.agrees(which, &seen)
     {
         return PASS;

@@ -49,7 +49,9 @@ const BROKEN: u32 = 3;
 const BYTES: u32 = PATH_BYTES as u32;
 
 /// Puts one component, or the step to the parent mount, before what is there.
-extern "C" fn component(_: u32, walk: *mut Walk) -> i64 {
+///
+/// `PROC`: it may be of a procfs. A form of its own: what is done for that takes the verifier long.
+extern "C" fn component<const PROC: bool>(_: u32, walk: *mut Walk) -> i64 {
     // SAFETY: `bpf_loop` passes on what it was given.
     let walk = unsafe { &mut *walk };
     let offset = |of| u64::from(constant(of));
@@ -84,7 +86,8 @@ extern "C" fn component(_: u32, walk: *mut Walk) -> i64 {
         walk.done = BROKEN;
         return 1;
     }
-    if walk.is_proc == 1
+    if PROC
+        && walk.is_proc == 1
         && let Some((word, letters)) = stable(walk, parent, name[1], length)
     {
         return put_word(walk, parent, word, letters);
@@ -185,9 +188,16 @@ pub struct Resolved {
 
 /// Builds the path of (`dentry`, `vfsmount`) in `scratch`, before the `tail` bytes that are at its end already.
 ///
-/// Both are addresses: nothing about their types is assumed. `is_proc`: they are of a procfs.
+/// Both are addresses: nothing about their types is assumed. `is_proc`: they are of a procfs,
+/// which only a form with `PROC` can tell.
 #[inline(always)]
-pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_proc: bool) -> Resolved {
+pub fn resolve<const PROC: bool>(
+    scratch: &mut Scratch,
+    dentry: u64,
+    vfsmount: u64,
+    tail: u32,
+    is_proc: bool,
+) -> Resolved {
     let root = word(vfsmount.wrapping_add(u64::from(constant(&O_VFSMOUNT_ROOT))));
     let mount = vfsmount.wrapping_sub(u64::from(constant(&O_MOUNT_MNT)));
     let mut walk = Walk {
@@ -199,12 +209,12 @@ pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_
         done: 0,
         is_proc: u32::from(is_proc),
         owner: 0,
-        asker: if is_proc { process_number(current()) } else { 0 },
+        asker: if PROC && is_proc { process_number(current()) } else { 0 },
         reserved: 0,
     };
     // As many turns as a path can have components and mounts.
     // SAFETY: the callback takes what it is given.
-    unsafe { h::bpf_loop(BYTES, component as *mut c_void, (&raw mut walk).cast(), 0) };
+    unsafe { h::bpf_loop(BYTES, component::<PROC> as *mut c_void, (&raw mut walk).cast(), 0) };
     let mut at = walk.at;
     if at >= BYTES {
         // The root itself.
@@ -221,8 +231,8 @@ pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_
 
 /// [`resolve`] for the `struct path` at an address.
 #[inline(always)]
-pub fn of_path(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
+pub fn of_path<const PROC: bool>(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
     let dentry = word(path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
     let mount = word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))));
-    resolve(scratch, dentry, mount, 0, is_proc)
+    resolve::<PROC>(scratch, dentry, mount, 0, is_proc)
 }

@@ -54,7 +54,7 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     scratch.state = 0;
     let task = kernel::current();
     scope::note(task, kernel::number(task));
-    let resolved = path::of_path(scratch, address_of(file, &O_FILE_PATH) as u64, false);
+    let resolved = path::of_path::<false>(scratch, address_of(file, &O_FILE_PATH) as u64, false);
     let mut header = ring::header(kind::EXEC, 0, 0);
     header.extra = resolved.found as u64;
     if !ring::put_path(scratch, header, resolved.start) {

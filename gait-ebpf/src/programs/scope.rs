@@ -80,7 +80,7 @@ static NUMBERS: HashMap<u32, u32, 65536> = HashMap::new();
 #[inline(always)]
 pub fn has_number(number: u32) -> bool {
     // SAFETY: the value is only looked at for being there.
-    unsafe { NUMBERS.get(&number) }.is_some()
+    unsafe { NUMBERS.get(number) }.is_some()
 }
 
 /// Notes the number of a task of the tree, which may have had another one: an exec by a thread takes over that of its
@@ -92,9 +92,9 @@ pub fn note(task: *mut c_void, number: u32) {
             return;
         }
         if scratch.number != 0 {
-            let _ = NUMBERS.remove(&scratch.number);
+            let _ = NUMBERS.remove(scratch.number);
         }
-        if NUMBERS.insert(&number, &1, 0).is_ok() {
+        if NUMBERS.insert(number, 1, 0).is_ok() {
             scratch.number = number;
         }
     }
@@ -104,7 +104,7 @@ pub fn note(task: *mut c_void, number: u32) {
 #[inline(always)]
 pub fn forget(scratch: &mut Scratch) {
     if scratch.number != 0 {
-        let _ = NUMBERS.remove(&scratch.number);
+        let _ = NUMBERS.remove(scratch.number);
         scratch.number = 0;
     }
 }
@@ -132,7 +132,7 @@ pub fn is_heir(parent: *mut c_void) -> bool {
     }
     let tgid = kernel::process_number(parent);
     // SAFETY: the value is only looked at for being there.
-    unsafe { SEED.get(&tgid) }.is_some()
+    unsafe { SEED.get(tgid) }.is_some()
 }
 
 /// Makes `child` a member; false if there is no memory for it.

@@ -70,16 +70,19 @@ pub struct Arguments {
 /// What follows the walk of a path, as the program numbers it: see `path::Found` of the kernel side.
 const WHOLE: u64 = 0;
 
+/// A decision: its record.
+pub type Decision = (Header, Vec<u8>);
+
 /// Decisions of programs in the kernel, on their way to whoever writes them down.
 #[derive(Clone, Default)]
-pub struct Decisions(Arc<Mutex<VecDeque<(Header, Vec<u8>)>>>);
+pub struct Decisions(Arc<Mutex<VecDeque<Decision>>>);
 
 /// Most decisions that wait: then the rest waits in the ring.
 const WAITING: usize = 4096;
 
 impl Decisions {
     /// The oldest.
-    pub fn take(&self) -> Option<(Header, Vec<u8>)> {
+    pub fn take(&self) -> Option<Decision> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 

@@ -265,10 +265,9 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         policy_yaml: &policy_yaml,
         passed,
         removed: withheld,
-        programs: lsm.as_ref().map_or_else(
-            || probes.as_ref().map_or(&[][..], probes::Probes::attached),
-            |lsm| &lsm.programs,
-        ),
+        programs: lsm
+            .as_ref()
+            .map_or_else(|| probes.as_ref().map_or(&[][..], probes::Probes::attached), |lsm| &lsm.programs),
         ring_bytes: if lsm.is_some() { request.ring_bytes } else { probes::RING_BYTES },
     };
     let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;

@@ -7,10 +7,10 @@ use gait_core::journal::EngineName;
 use gait_ebpf::op::Op;
 use gait_ebpf::record::{Header, kind};
 use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED};
-use rustix::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 
-use crate::bpf::watch::Decisions;
+use crate::bpf::watch::{Decision, Decisions};
 use crate::event::{Action, Actor, PathOp, Via, Why};
 use crate::intent::path_op;
 use crate::session::{Floor, Judge, Session, Stop};
@@ -50,7 +50,7 @@ impl Feeder {
     }
 }
 
-fn take(session: &Session, (header, payload): &(Header, Vec<u8>)) {
+fn take(session: &Session, (header, payload): &Decision) {
     match header.kind {
         kind::PATH => path(session, header, payload),
         // A lock held because the first one failed, or a record that nobody writes.

@@ -19,8 +19,8 @@ use gait_ebpf::record::{counter, kind};
 use rustix::io::Errno;
 
 use self::feed::Feeder;
-use crate::bpf::image::Image;
 use crate::bpf::canary::Stage;
+use crate::bpf::image::Image;
 use crate::bpf::lsm::HOOKS;
 use crate::bpf::object::Attached;
 use crate::bpf::watch::Watch;

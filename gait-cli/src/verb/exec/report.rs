@@ -87,9 +87,7 @@ impl Report {
         let (exit, is_io) = match &error {
             ExecError::Plan(PlanError::Missing { .. } | PlanError::Engine { .. })
             | ExecError::Landlock(_)
-            | ExecError::Engine(_) => {
-                (Exit::DependencyMissing, false)
-            }
+            | ExecError::Engine(_) => (Exit::DependencyMissing, false),
             ExecError::Plan(PlanError::Canonical(_)) | ExecError::Run { .. } => (Exit::Internal, false),
             ExecError::Plan(PlanError::Network { .. }) => (Exit::DependencyMissing, false),
             ExecError::Scratch(_) | ExecError::Programs(_) | ExecError::Start(_) | ExecError::Finish { .. } => {

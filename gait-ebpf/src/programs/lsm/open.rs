@@ -97,7 +97,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     } else {
         None
     };
-    let resolved = path::of_path(scratch, of_path, is_of_proc(inode));
+    let resolved = path::of_path::<true>(scratch, of_path, is_of_proc(inode));
     if let Some(answer) = stopped(scratch, change.unwrap_or(look), resolved, 0) {
         return answer;
     }
@@ -123,7 +123,7 @@ fn temporary(scratch: &mut Scratch, of_path: u64, reads: bool) -> i32 {
     let dentry = word(of_path + u64::from(constant(&O_PATH_DENTRY)));
     let folder = word(dentry + u64::from(constant(&O_DENTRY_PARENT)));
     let mount = word(of_path + u64::from(constant(&O_PATH_MNT)));
-    let resolved = path::resolve(scratch, folder, mount, tail as u32, false);
+    let resolved = path::resolve::<false>(scratch, folder, mount, tail as u32, false);
     if let Some(answer) = stopped(scratch, Op::Create, resolved, 0) {
         return answer;
     }
@@ -151,7 +151,7 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
     let folder: *const c_void = ctx.arg(0);
     let dentry: *const c_void = ctx.arg(1);
     let mount = word(folder as u64 + u64::from(constant(&O_PATH_MNT)));
-    let resolved = path::resolve(scratch, dentry as u64, mount, 0, false);
+    let resolved = path::resolve::<false>(scratch, dentry as u64, mount, 0, false);
     let extra = u64::from(mode);
     if let Some(answer) = stopped(scratch, Op::Create, resolved, extra) {
         return if answer == 0 { EACCES } else { answer };
