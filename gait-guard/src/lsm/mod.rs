@@ -25,7 +25,7 @@ use crate::bpf::lsm::HOOKS;
 use crate::bpf::object::Attached;
 use crate::bpf::watch::Watch;
 use crate::bpf::{BpfError, Object, Options, Reader};
-use crate::session::{GuardedPaths, Session};
+use crate::session::{GuardedPaths, PINS, Session};
 use crate::sys::mount;
 
 /// Why the engine can't be used here.
@@ -155,9 +155,6 @@ impl Watched {
         Ok(())
     }
 }
-
-/// The folder of the pins, in that of the run.
-const PINS: &str = "bpf";
 
 /// The tracepoints that go with the hooks.
 const TRACEPOINTS: [(&str, &str); 3] =

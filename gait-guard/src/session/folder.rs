@@ -14,6 +14,9 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 /// Kept free for the end of the journal, should the disk fill up.
 const RESERVE_BYTES: u64 = 64 << 10;
 
+/// The folder of the engine's pins, in that of the run: a bpffs while the run goes on.
+pub(crate) const PINS: &str = "bpf";
+
 /// The folder of one run, locked.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -136,6 +139,12 @@ impl RunFolder {
     /// # Errors
     /// Something could not be removed.
     pub fn remove(&self) -> Result<(), FolderError> {
+        let pins = self.path.join(PINS);
+        if pins.exists() {
+            // Of a guard that was killed: its programs leave the kernel with their pins.
+            let unmounted = crate::sys::mount::remove_bpffs(&pins);
+            unmounted.map_err(|errno| FolderError::Io { path: pins, cause: errno.into() })?;
+        }
         std::fs::remove_dir_all(&self.path).map_err(at(&self.path))
     }
 }

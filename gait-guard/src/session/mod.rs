@@ -20,6 +20,7 @@ pub use config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, Said, SessionCo
 pub(crate) use decide::errno_name;
 pub use finish::{Block, FinishError, Finished, Summary};
 pub use floor::GuardedPaths;
+pub(crate) use folder::PINS;
 pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
 pub use rules::PolicyRules;
 pub use run::Session;

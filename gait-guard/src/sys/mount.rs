@@ -53,6 +53,9 @@ pub fn bpffs(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of `umount(2)` and `rmdir(2)`.
 pub fn remove_bpffs(folder: &Path) -> io::Result<()> {
-    rustix::mount::unmount(folder, UnmountFlags::DETACH)?;
-    rustix::fs::rmdir(folder)
+    match rustix::mount::unmount(folder, UnmountFlags::DETACH) {
+        // It never came to the mount.
+        Ok(()) | Err(io::Errno::INVAL) => rustix::fs::rmdir(folder),
+        Err(errno) => Err(errno),
+    }
 }
