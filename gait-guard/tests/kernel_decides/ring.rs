@@ -57,7 +57,7 @@ fn tree() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Programs that are started one after the other, each with a fork, an exec and an end.
+/// Programs that are started one after the other, each with a fork, arguments, an exec and an end.
 const PROGRAMS: u64 = 200;
 
 fn flood() -> anyhow::Result<()> {
@@ -71,8 +71,10 @@ fn flood() -> anyhow::Result<()> {
     let count = |counters: &[u64], which: u32| counters[which as usize];
     let (recorded, lost) = (count(&full, counter::RECORDED), count(&full, counter::LOST));
     println!("  {recorded} records in a ring of a page, {lost} lost");
-    // The shell's own three come first.
-    ensure!(recorded + lost == 3 * (PROGRAMS + 1), "recorded {recorded} and lost {lost} of {}", 3 * (PROGRAMS + 1));
+    // The shell's own come first.
+    // Of each program: its birth, its arguments, its file, its end.
+    let written = 4 * (PROGRAMS + 1);
+    ensure!(recorded + lost == written, "recorded {recorded} and lost {lost} of {written}");
     ensure!(recorded > 0 && lost > recorded, "recorded {recorded}, lost {lost}");
     ensure!(count(&full, counter::UNSCOPED) == 0, "a task was not brought into the scope");
 
@@ -83,7 +85,7 @@ fn flood() -> anyhow::Result<()> {
     ensure!(seen.first().is_some_and(|(header, _)| header.detail == u64::from(child.id())), "{:?}", seen.first());
     in_the_tree(&mut object, "exit 4")?.wait()?;
     let kinds: Vec<u32> = drain(&mut reader)?.iter().map(|(header, _)| header.kind).collect();
-    ensure!(kinds == [kind::FORK, kind::EXEC, kind::EXIT], "after the flood: {kinds:?}");
+    ensure!(kinds == [kind::FORK, kind::ARGUMENTS, kind::EXEC, kind::EXIT], "after the flood: {kinds:?}");
     ensure!(count(&object.counters()?, counter::LOST) == lost, "lost some although there was room");
     Ok(())
 }
