@@ -99,7 +99,10 @@ fn remove(folder: &Path, named_by_id: bool) -> Result<(), Failure> {
     if !named_by_id {
         return Ok(());
     }
-    std::fs::remove_dir_all(folder).map_err(|error| Failure::io(format!("remove {}: {error}", folder.display())))
+    gait_guard::session::remove_run(folder).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Failure::io(format!("remove {error}: {cause}"))
+    })
 }
 
 /// The folder of a run, and whether its id named it.

@@ -139,14 +139,22 @@ impl RunFolder {
     /// # Errors
     /// Something could not be removed.
     pub fn remove(&self) -> Result<(), FolderError> {
-        let pins = self.path.join(PINS);
-        if pins.exists() {
-            // Of a guard that was killed: its programs leave the kernel with their pins.
-            let unmounted = crate::sys::mount::remove_bpffs(&pins);
-            unmounted.map_err(|errno| FolderError::Io { path: pins, cause: errno.into() })?;
-        }
-        std::fs::remove_dir_all(&self.path).map_err(at(&self.path))
+        remove_run(&self.path)
     }
+}
+
+/// Removes the folder of a run that nobody guards any more, with the pins in it.
+///
+/// # Errors
+/// Something could not be removed.
+pub fn remove_run(folder: &Path) -> Result<(), FolderError> {
+    let pins = folder.join(PINS);
+    if pins.exists() {
+        // Of a guard that was killed: its programs leave the kernel with their pins.
+        let unmounted = crate::sys::mount::remove_bpffs(&pins);
+        unmounted.map_err(|errno| FolderError::Io { path: pins, cause: errno.into() })?;
+    }
+    std::fs::remove_dir_all(folder).map_err(at(folder))
 }
 
 /// Ids of runs below `state` that no guard holds and nobody sealed.

@@ -21,7 +21,7 @@ pub(crate) use decide::errno_name;
 pub use finish::{Block, FinishError, Finished, Summary};
 pub use floor::GuardedPaths;
 pub(crate) use folder::PINS;
-pub use folder::{FolderError, RunFolder, SegmentFiles, unsealed_runs};
+pub use folder::{FolderError, RunFolder, SegmentFiles, remove_run, unsealed_runs};
 pub use rules::PolicyRules;
 pub use run::Session;
 pub(crate) use run::guarded_paths;
