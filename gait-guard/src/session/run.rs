@@ -79,7 +79,10 @@ pub(super) struct State {
     /// What the probes report, if there are any.
     pub(super) observer: Option<Observer>,
     stop: Option<Stop>,
+    /// Denied without a record.
     unrecorded: u64,
+    /// Let through by a program in the kernel, whose record came when none could be kept any more.
+    passed_unrecorded: u64,
     closing: bool,
 }
 
@@ -172,7 +175,8 @@ impl Session {
     pub fn witnessed(&self, engine: EngineName, actor: Actor, action: &Action<'_>, allowed: bool) {
         let shared = &self.shared;
         let key = shared.keys.of((action, engine.is_of_kernel()));
-        let ruling = shared.rule(actor, key, |shared, state, t| shared.define_judged(state, action, engine, t));
+        let ruling =
+            shared.rule(actor, key, allowed, |shared, state, t| shared.define_judged(state, action, engine, t));
         if (ruling == Ruling::Allow) != allowed {
             shared.with(|shared, state, t| {
                 if let Some(known) = state.known.get(key) {
@@ -237,7 +241,7 @@ impl Drop for Session {
 impl Judge for Session {
     fn judge(&self, actor: Actor, action: &Action<'_>) -> Ruling {
         let key = self.shared.keys.of(action);
-        self.shared.rule(actor, key, |shared, state, t| shared.define_judged(state, action, shared.engine, t))
+        self.shared.rule(actor, key, false, |shared, state, t| shared.define_judged(state, action, shared.engine, t))
     }
 
     fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
@@ -247,7 +251,7 @@ impl Judge for Session {
     fn deny_as(&self, actor: Actor, action: &Action<'_>, floor: Floor, errno: Errno) -> Errno {
         let key = self.shared.keys.of((action, floor, errno.raw_os_error()));
         let define = |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, t);
-        match self.shared.rule(actor, key, define) {
+        match self.shared.rule(actor, key, false, define) {
             Ruling::Deny(errno) => errno,
             // A floor denial is never defined as anything else.
             Ruling::Allow => Errno::PERM,
@@ -303,17 +307,19 @@ impl Shared {
         boottime().saturating_sub(self.base)
     }
 
-    /// Finds or makes the definition of an action, records the decision, and only then answers.
+    /// Finds or makes the definition of an action, records the decision, and only then answers. `passed`: it has happened
+    /// already, and is lost if it can't be recorded; else it is denied then.
     fn rule(
         &self,
         actor: Actor,
         key: Key,
+        passed: bool,
         define: impl FnOnce(&Self, &mut State, u64) -> Result<Known, WriteError>,
     ) -> Ruling {
         // A thread that panicked with the lock may have left anything behind: nothing is allowed any more.
         let Ok(mut state) = self.state.lock() else { return Ruling::Deny(Errno::PERM) };
         if state.stop.is_some() || state.writer.is_none() {
-            state.unrecorded += 1;
+            state.lose(passed);
             return Ruling::Deny(Errno::PERM);
         }
         let t = self.now();
@@ -326,11 +332,11 @@ impl Shared {
             Ok(Some(known)) => known.ruling,
             // The run was ended by what was found: nothing happens any more.
             Ok(None) => {
-                state.unrecorded += 1;
+                state.lose(passed);
                 Ruling::Deny(Errno::PERM)
             }
             Err(_) => {
-                state.unrecorded += 1;
+                state.lose(passed);
                 self.halt(&mut state, Stop::Disk);
                 Ruling::Deny(Errno::PERM)
             }
@@ -469,6 +475,11 @@ impl Shared {
             let lost = Lost { count: state.unrecorded, enforced: LostOutcome::Deny, place: "journal".into() };
             writer.line(&Body::Lost(lost), t)?;
         }
+        if state.passed_unrecorded > 0 {
+            let count = state.passed_unrecorded;
+            let lost = Lost { count, enforced: LostOutcome::Allow, place: "journal".into() };
+            writer.line(&Body::Lost(lost), t)?;
+        }
         writer.close(close_line(outcome, stop), t)
     }
 
@@ -534,6 +545,7 @@ impl State {
             observer: None,
             stop: None,
             unrecorded: 0,
+            passed_unrecorded: 0,
             closing: false,
         }
     }
@@ -544,6 +556,15 @@ impl State {
 
     pub(super) fn line(&mut self, body: &Body, t: u64) -> Result<u64, WriteError> {
         self.writer()?.line(body, t)
+    }
+
+    /// Counts a decision that can't be recorded.
+    fn lose(&mut self, passed: bool) {
+        if passed {
+            self.passed_unrecorded += 1;
+        } else {
+            self.unrecorded += 1;
+        }
     }
 
     /// Whether every line has its checkpoint.

@@ -195,6 +195,21 @@ fn the_first_disagreement_ends_the_run() {
 }
 
 #[test]
+fn what_the_kernel_let_through_after_the_end_is_not_counted_as_denied() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), true);
+    session.stop(Stop::Disk);
+    for passed in [true, true, false] {
+        session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), passed);
+    }
+    let finished = session.finish(Outcome::Signalled(9)).unwrap();
+    assert!(!finished.summary.complete);
+    let counters = finished.summary.counters;
+    assert_eq!((counters.decisions, counters.lost, counters.denied_unrecorded), (1, 3, 1));
+}
+
+#[test]
 fn the_floor_stands_below_any_policy_and_any_simulation() {
     let home = tempfile::tempdir().unwrap();
     let config = SessionConfig { enforcement: Enforcement::Simulate, ..config(home.path(), "run_x") };
