@@ -119,7 +119,7 @@ struct Boundary {
 
 fn boundary() -> Boundary {
     let mut report = probe();
-    let found = probes::find();
+    let found = probes::load().fire();
     report.add(Layer::Probes, found.tracepoints.clone());
     report.add(Layer::SocketHooks, found.sockets.clone());
     let can_notify = report.state(Layer::Notify).is_some_and(State::is_present);

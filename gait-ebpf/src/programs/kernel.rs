@@ -1,6 +1,7 @@
-//! Reading the kernel's own structures: offsets from `.rodata`, plain typed loads where the verifier knows the type.
+//! Reading the kernel's own structures: offsets from `.rodata`, and reads that the kernel checks.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr;
 
 use aya_ebpf::helpers::generated as h;
@@ -65,14 +66,31 @@ pub fn constant(of: &'static u32) -> u32 {
     unsafe { ptr::read_volatile(of) }
 }
 
-/// A member of a structure that the verifier knows the type of: a plain load keeps the type of the pointer loaded.
+/// A member of a structure that the verifier knows the type of: a plain load.
+///
+/// For what runs at each open. To take one such load, kernels since 6.4 search all their types by name, four times: half a
+/// millisecond each. Elsewhere [`member`] does.
 ///
 /// # Safety
 /// `base` must be a pointer that the verifier tracks; else the program is refused at load.
 #[inline(always)]
-pub unsafe fn member<T: Copy>(base: *const c_void, offset: &'static u32) -> T {
+pub unsafe fn typed<T: Copy>(base: *const c_void, offset: &'static u32) -> T {
     // SAFETY: the verifier checks each such load against the BTF of the structure.
     unsafe { ptr::read_volatile(base.cast::<u8>().add(constant(offset) as usize).cast::<T>()) }
+}
+
+/// A member of a structure, zeros where nothing can be read.
+///
+/// # Safety
+/// Zeros must be a `T`.
+#[inline(always)]
+pub unsafe fn member<T: Copy>(base: *const c_void, offset: &'static u32) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: the helper checks the address and writes the whole value, or zeros.
+    unsafe {
+        h::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address_of(base, offset));
+        value.assume_init()
+    }
 }
 
 /// The address of a member.

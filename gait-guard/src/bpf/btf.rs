@@ -1,21 +1,57 @@
-//! Where the members of this kernel's structures are, from the types that it publishes (BTF,
+//! Where the members of this kernel's structures are, and the numbers of its hooks, from the types that it publishes (BTF,
 //! Documentation/bpf/btf.rst). Read once a run: a single pass that keeps only what is asked for.
 
-use std::collections::HashMap;
+use std::fs::{self, File};
+use std::ops::Deref;
+
+use rustix::fd::AsFd;
 
 use super::BpfError;
+use crate::sys::mapping::Image;
 
 /// `/sys/kernel/btf/vmlinux` as bytes, with the place of each type.
 pub struct Types {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     strings: usize,
     /// By type number: where it is.
     places: Vec<u32>,
-    /// Structures and unions by name.
-    structures: HashMap<Vec<u8>, u32>,
+    /// Structures and unions that were asked for, by name.
+    structures: Vec<(String, u32)>,
+    /// What programs are attached to, by number.
+    hooks: Vec<(u32, Hook)>,
+}
+
+/// Mapped where the kernel can (6.16 and later), else a copy.
+enum Bytes {
+    Mapped(Image),
+    Copied(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(image) => image,
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+/// What a program is attached to, with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hook {
+    /// The typedef of a tracepoint.
+    Tracepoint(Vec<u8>),
+    /// The function of a hook of the security module.
+    Function(Vec<u8>),
 }
 
 const MAGIC: u16 = 0xeb9f;
+/// What the typedefs of tracepoints begin with.
+const TRACEPOINT: &[u8] = b"btf_trace_";
+/// What the functions of the security module's hooks begin with.
+const FUNCTION: &[u8] = b"bpf_lsm_";
 
 mod kind {
     pub const INT: u32 = 1;
@@ -23,10 +59,12 @@ mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
     pub const FUNC_PROTO: u32 = 13;
     pub const VAR: u32 = 14;
     pub const DATASEC: u32 = 15;
@@ -44,14 +82,18 @@ impl Types {
     /// # Errors
     /// [`BpfError::Btf`] or [`BpfError::Types`].
     pub fn of_kernel(wanted: &[&str]) -> Result<Self, BpfError> {
-        Self::parse(std::fs::read("/sys/kernel/btf/vmlinux").map_err(BpfError::Btf)?, wanted)
+        const FILE: &str = "/sys/kernel/btf/vmlinux";
+        let file = File::open(FILE).map_err(BpfError::Btf)?;
+        let length = file.metadata().map_err(BpfError::Btf)?.len() as usize;
+        let bytes = match Image::of(file.as_fd(), length) {
+            Ok(image) => Bytes::Mapped(image),
+            Err(_) => Bytes::Copied(fs::read(FILE).map_err(BpfError::Btf)?),
+        };
+        Self::parse(bytes, wanted)
     }
 
     /// Reads the types; structures that are not `wanted` can be members but not be asked for.
-    ///
-    /// # Errors
-    /// [`BpfError::Types`]
-    pub fn parse(bytes: Vec<u8>, wanted: &[&str]) -> Result<Self, BpfError> {
+    fn parse(bytes: Bytes, wanted: &[&str]) -> Result<Self, BpfError> {
         let bad = |what| BpfError::Types { what };
         let word = |at: usize| word(&bytes, at).ok_or(bad("it ends too early"));
         if bytes.first_chunk::<2>().map(|two| u16::from_ne_bytes(*two)) != Some(MAGIC) {
@@ -63,16 +105,28 @@ impl Types {
         let strings = header.saturating_add(word(16)? as usize);
         // Type 0 is void.
         let mut places = vec![0];
-        let mut structures = HashMap::new();
+        let (mut structures, mut hooks) = (Vec::<(String, u32)>::new(), Vec::new());
         let mut at = types;
         while at < end {
             let info = word(at + 4)?;
             let (kind, length) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
-            if matches!(kind, kind::STRUCT | kind::UNION) {
-                let name = text(&bytes, strings.saturating_add(word(at)? as usize));
-                if wanted.iter().any(|wanted| wanted.as_bytes() == name) {
-                    structures.entry(name.to_vec()).or_insert(places.len() as u32);
+            let number = places.len() as u32;
+            let name = bytes.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
+            match kind {
+                kind::STRUCT | kind::UNION => {
+                    if let Some(wanted) = wanted.iter().find(|wanted| is_called(name, wanted.as_bytes()))
+                        && !structures.iter().any(|(known, _)| known == wanted)
+                    {
+                        structures.push(((*wanted).to_owned(), number));
+                    }
                 }
+                kind::TYPEDEF if name.starts_with(TRACEPOINT) => {
+                    hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
+                }
+                kind::FUNC if name.starts_with(FUNCTION) => {
+                    hooks.push((number, Hook::Function(until_zero(name).to_vec())));
+                }
+                _ => {}
             }
             places.push(at as u32);
             at += 12
@@ -84,7 +138,31 @@ impl Types {
                     _ => 0,
                 };
         }
-        Ok(Self { bytes, strings, places, structures })
+        Ok(Self { bytes, strings, places, structures, hooks })
+    }
+
+    /// The same types with everything left out but what programs are attached to, for aya, which looks up only that: each
+    /// hook at its own number, forward declarations without a name at all others.
+    pub fn hooks(&self) -> Vec<u8> {
+        let last = self.hooks.last().map_or(0, |(number, _)| *number);
+        let mut types = Vec::with_capacity(last as usize * 3);
+        let mut strings = vec![0_u8];
+        let mut hooks = self.hooks.iter().peekable();
+        for number in 1..=last {
+            match hooks.next_if(|(of, _)| *of == number) {
+                Some((_, hook)) => {
+                    let (kind, name) = match hook {
+                        Hook::Tracepoint(name) => (kind::TYPEDEF, name),
+                        Hook::Function(name) => (kind::FUNC, name),
+                    };
+                    types.extend([strings.len() as u32, kind << 24, 0]);
+                    strings.extend_from_slice(name);
+                    strings.push(0);
+                }
+                None => types.extend([0, kind::FWD << 24, 0]),
+            }
+        }
+        encode(&types, &strings)
     }
 
     /// The offset of a member in bytes; `.` between nested members. Members of anonymous unions and structures count as
@@ -94,7 +172,7 @@ impl Types {
     /// [`BpfError::Member`] if there is no such member, or it is a bit field.
     pub fn offset(&self, structure: &str, member: &str) -> Result<u32, BpfError> {
         let missing = || BpfError::Member { structure: structure.to_owned(), member: member.to_owned() };
-        let mut of = *self.structures.get(structure.as_bytes()).ok_or_else(missing)?;
+        let &(_, mut of) = self.structures.iter().find(|(name, _)| name == structure).ok_or_else(missing)?;
         let mut bits = 0_u32;
         for part in member.split('.') {
             let (offset, next) = self.find(of, part.as_bytes(), DEEPEST).ok_or_else(missing)?;
@@ -114,13 +192,14 @@ impl Types {
         let has_fields = info >> 31 == 1;
         for number in 0..(info & 0xffff) as usize {
             let member = place + 12 + number * 12;
-            let called = text(&self.bytes, self.strings.saturating_add(word(&self.bytes, member)? as usize));
+            let called = self.bytes.get(self.strings.saturating_add(word(&self.bytes, member)? as usize)..);
+            let called = called.unwrap_or_default();
             let (of, raw) = (word(&self.bytes, member + 4)?, word(&self.bytes, member + 8)?);
             let offset = if has_fields { raw & 0x00ff_ffff } else { raw };
-            if called == name {
+            if is_called(called, name) {
                 return Some((offset, of));
             }
-            if called.is_empty()
+            if is_called(called, b"")
                 && let Some((inner, of)) = self.find(self.plain(of), name, depth - 1)
             {
                 return Some((offset.checked_add(inner)?, of));
@@ -147,13 +226,25 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn text(bytes: &[u8], at: usize) -> &[u8] {
-    let rest = bytes.get(at..).unwrap_or_default();
-    &rest[..memchr(rest)]
+/// Whether the text that `bytes` begin with is `name`.
+fn is_called(bytes: &[u8], name: &[u8]) -> bool {
+    bytes.starts_with(name) && matches!(bytes.get(name.len()), None | Some(0))
 }
 
-fn memchr(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len())
+fn until_zero(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// A file of types: words of types, then texts.
+fn encode(types: &[u32], strings: &[u8]) -> Vec<u8> {
+    let bytes = types.len() as u32 * 4;
+    // hdr_len, type_off, type_len, str_off, str_len
+    let header = [24, 0, bytes, bytes, strings.len() as u32];
+    let mut file = MAGIC.to_ne_bytes().to_vec();
+    file.extend([1, 0]);
+    file.extend(header.iter().chain(types).flat_map(|word| word.to_ne_bytes()));
+    file.extend_from_slice(strings);
+    file
 }
 
 #[cfg(test)]
@@ -162,7 +253,7 @@ mod tests {
 
     /// `struct outer { int a; union { int b; struct inner c; }; }`, `struct inner { int x; int y; }`.
     fn sample() -> Vec<u8> {
-        let strings = b"\0outer\0a\0b\0c\0inner\0x\0y\0int\0";
+        let strings = b"\0outer\0a\0b\0c\0inner\0x\0y\0int\0btf_trace_sched\0bpf_lsm_file_open\0";
         let at = |name: &str| {
             let needle = [name.as_bytes(), b"\0"].concat();
             strings.windows(needle.len()).position(|window| window == needle).unwrap() as u32
@@ -179,20 +270,21 @@ mod tests {
             vec![0, info(kind::CONST, 0), 2],
             // 5: outer
             vec![at("outer"), info(kind::STRUCT, 2), 12, at("a"), 1, 0, 0, 3, 32],
+            // 6 and 7: the hooks
+            vec![at("btf_trace_sched"), info(kind::TYPEDEF, 0), 1],
+            vec![at("bpf_lsm_file_open"), info(kind::FUNC, 1), 1],
         ]
         .concat();
-        let types = words.len() as u32 * 4;
-        let header = [24, 0, types, types, strings.len() as u32];
-        let mut bytes = MAGIC.to_ne_bytes().to_vec();
-        bytes.extend([1, 0]);
-        bytes.extend(header.iter().chain(&words).flat_map(|word| word.to_ne_bytes()));
-        bytes.extend(strings);
-        bytes
+        encode(&words, strings)
+    }
+
+    fn parse(bytes: Vec<u8>, wanted: &[&str]) -> Result<Types, BpfError> {
+        Types::parse(Bytes::Copied(bytes), wanted)
     }
 
     #[test]
     fn members_of_anonymous_unions_and_nested_structures_are_found() {
-        let types = Types::parse(sample(), &["outer", "inner"]).unwrap();
+        let types = parse(sample(), &["outer", "inner"]).unwrap();
         let offset = |structure, member| types.offset(structure, member).ok();
         assert_eq!(offset("outer", "a"), Some(0));
         assert_eq!(offset("outer", "b"), Some(4));
@@ -201,8 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn hooks_keep_their_numbers() {
+        let types = parse(sample(), &[]).unwrap();
+        assert!(aya::Btf::parse(&types.hooks(), aya::Endianness::default()).is_ok());
+        let hooks = parse(types.hooks(), &[]).unwrap().hooks;
+        assert_eq!(
+            hooks,
+            [(6, Hook::Tracepoint(b"btf_trace_sched".to_vec())), (7, Hook::Function(b"bpf_lsm_file_open".to_vec()))]
+        );
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
-        let types = Types::parse(sample(), &["outer"]).unwrap();
+        let types = parse(sample(), &["outer"]).unwrap();
         let told = |structure, member| types.offset(structure, member).unwrap_err().to_string();
         assert_eq!(told("outer", "z"), "this kernel has no `outer.z`, which the programs need");
         assert!(told("inner", "x").contains("`inner.x`"));
@@ -213,11 +316,11 @@ mod tests {
     fn broken_types_are_an_error_and_no_panic() {
         let whole = sample();
         for cut in 0..whole.len() {
-            let _ = Types::parse(whole[..cut].to_vec(), &["outer"]).map(|types| types.offset("outer", "c.y"));
+            let _ = parse(whole[..cut].to_vec(), &["outer"]).map(|types| types.offset("outer", "c.y"));
             for value in [0, 1, 0x7f, 0xff] {
                 let mut changed = whole.clone();
                 changed[cut] = value;
-                let _ = Types::parse(changed, &["outer", "inner"]).map(|types| types.offset("outer", "c.y"));
+                let _ = parse(changed, &["outer", "inner"]).map(|types| types.offset("outer", "c.y"));
             }
         }
     }

@@ -27,7 +27,7 @@ pub mod reader;
 pub mod trial;
 pub mod watch;
 
-pub use object::{Object, Options};
+pub use object::{Object, Options, Purpose};
 pub use reader::{Reader, Record};
 
 /// Why no BPF program can be used here.

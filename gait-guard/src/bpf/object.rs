@@ -3,7 +3,7 @@
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use aya::programs::lsm::LsmLinkId;
 use aya::programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions};
-use aya::{Btf, Ebpf, EbpfLoader, Pod, TestRun};
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader, Endianness, Pod, TestRun};
 use gait_ebpf::config::OFFSETS;
 use gait_ebpf::record::counter;
 use rustix::fd::AsFd;
@@ -24,6 +24,19 @@ pub struct Options {
     pub ring_bytes: u32,
     /// What the policy denies is let through and recorded.
     pub simulate: bool,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What an object is loaded for: maps that the purpose does not need are made as small as they can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To see what happens.
+    Watch,
+    /// To decide it.
+    Decide,
+    /// To try decisions on subjects out of a map.
+    Try,
 }
 
 /// The programs and maps of one run. Dropped, they leave the kernel.
@@ -58,17 +71,24 @@ impl Object {
             .iter()
             .map(|offset| Ok((offset.symbol, types.offset(offset.structure, offset.member)?)))
             .collect::<Result<Vec<(&str, u32)>, BpfError>>()?;
+        let btf =
+            Btf::parse(&types.hooks(), Endianness::default()).map_err(|cause| Box::new(EbpfError::BtfError(cause)))?;
         drop(types);
         let simulate = u32::from(options.simulate);
         let mut loader = EbpfLoader::new();
         // The task storage of our own programs: aya knows no such type.
         loader.btf(None).allow_unsupported_maps().map_max_entries("RECORDS", options.ring_bytes);
+        if options.purpose == Purpose::Watch {
+            loader.map_max_entries("NUMBERS", 1);
+        }
+        if options.purpose != Purpose::Try {
+            loader.map_max_entries("SUBJECT", 1);
+        }
         for (symbol, offset) in &offsets {
             loader.override_global(symbol, offset, true);
         }
         loader.override_global("SIMULATE", &simulate, true);
         let ebpf = loader.load(OBJECT).map_err(Box::new)?;
-        let btf = Btf::from_sys_fs().map_err(|cause| Box::new(aya::EbpfError::BtfError(cause)))?;
         Ok(Self { ebpf, btf, links: Vec::new(), attached: Vec::new() })
     }
 

@@ -10,7 +10,7 @@ use super::cgroup::ControlGroup;
 use super::lock::SocketLock;
 use super::object::{Attached, OBJECT};
 use super::watch::{Seen, Watch};
-use super::{BpfError, Object, Options};
+use super::{BpfError, Object, Options, Purpose};
 use crate::host::State;
 use crate::sys::process::{Fork, exit_now, fork};
 
@@ -46,64 +46,94 @@ pub struct Found {
     pub lsm: Result<(), BpfError>,
 }
 
-/// Loads, attaches and triggers what this kernel and this user can. The calling process must have one thread.
-pub fn find() -> Found {
-    let absent = |call, errno, remedy| State::Absent { call, errno, remedy };
+/// Programs that are attached, and not yet shown to be called.
+pub struct Loaded(Result<Programs, Box<Found>>);
+
+struct Programs {
+    object: Object,
+    watch: Watch,
+    group: Result<(ControlGroup, Arc<SocketLock>), BpfError>,
+    lsm: Result<(), BpfError>,
+}
+
+/// Loads and attaches what this kernel and this user can, and fires the canary of the LSM engine. Any thread may do this.
+pub fn load() -> Loaded {
+    let nothing =
+        |tracepoints: State, sockets, lsm| Loaded(Err(Box::new(Found { probes: None, tracepoints, sockets, lsm })));
     if !is_permitted() {
         let state = || absent("bpf(BPF_PROG_LOAD)", Errno::PERM, "run as root, or give CAP_BPF and CAP_PERFMON");
-        let lsm = Err(BpfError::Btf(std::io::Error::from(Errno::PERM)));
-        return Found { probes: None, tracepoints: state(), sockets: state(), lsm };
+        return nothing(state(), state(), Err(BpfError::Btf(std::io::Error::from(Errno::PERM))));
     }
-    let state = |error: &BpfError| match error.errno() {
-        Some(errno) => absent("bpf", errno, "use a kernel with BTF, outside of a container that refuses bpf"),
-        None => State::Broken { what: error.chain() },
-    };
-    let loaded = Object::load(Options { ring_bytes: RING_BYTES, simulate: false }).and_then(|mut object| {
-        let reader = object.reader()?;
-        Ok((object, reader))
-    });
+    let loaded = Object::load(Options { ring_bytes: RING_BYTES, simulate: false, purpose: Purpose::Watch }).and_then(
+        |mut object| {
+            let reader = object.reader()?;
+            Ok((object, reader))
+        },
+    );
     let (mut object, mut reader) = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => {
-            let (tracepoints, sockets) = (state(&error), state(&error));
-            return Found { probes: None, tracepoints, sockets, lsm: Err(error) };
-        }
+        Err(error) => return nothing(refused(&error), refused(&error), Err(error)),
     };
     let lsm = object.fire_canary(&mut reader);
-    let mut watch = Watch::new(reader);
-    if let Err(error) = attach(&mut object, &mut watch) {
-        let sockets = State::Broken { what: "not tried without the tracepoints".into() };
-        return Found { probes: None, tracepoints: state(&error), sockets, lsm };
+    for (program, tracepoint) in TRACEPOINTS {
+        if let Err(error) = object.attach_tracepoint(program, tracepoint) {
+            return nothing(refused(&error), untried(), lsm);
+        }
     }
     let group = ControlGroup::make().and_then(|group| {
         object.attach_sockets(&group)?;
         Ok((group, Arc::new(object.socket_lock()?)))
     });
-    let (sockets, group) = match group {
-        Ok(group) => (State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() }, Some(group)),
-        Err(error @ BpfError::ControlGroup { .. }) => {
-            let errno = error.errno().unwrap_or(Errno::NOENT);
-            (absent("mkdir in cgroup2", errno, "run as root, or in a delegated control group"), None)
-        }
-        Err(error) => (
-            match error.errno() {
-                Some(errno @ (Errno::PERM | Errno::ACCESS)) if !has(CAP_NET_ADMIN) => {
-                    absent("bpf(BPF_PROG_LOAD)", errno, "give CAP_NET_ADMIN too")
-                }
-                _ => State::Broken { what: error.chain() },
-            },
-            None,
-        ),
-    };
-    let tracepoints = State::Present { detail: "fork, exec and exit tracepoints, fired".into() };
-    Found { probes: Some(Probes { object, watch: Some(watch), group }), tracepoints, sockets, lsm }
+    Loaded(Ok(Programs { object, watch: Watch::new(reader), group, lsm }))
 }
 
-fn attach(object: &mut Object, watch: &mut Watch) -> Result<(), BpfError> {
-    for (program, tracepoint) in TRACEPOINTS {
-        object.attach_tracepoint(program, tracepoint)?;
+impl Loaded {
+    /// Triggers the programs and says what there is. The calling process must have one thread.
+    pub fn fire(self) -> Found {
+        let Programs { mut object, mut watch, group, lsm } = match self.0 {
+            Ok(programs) => programs,
+            Err(found) => return *found,
+        };
+        if let Err(error) = fire(&mut object, &mut watch) {
+            return Found { probes: None, tracepoints: refused(&error), sockets: untried(), lsm };
+        }
+        let (sockets, group) = match group {
+            Ok(group) => {
+                (State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() }, Some(group))
+            }
+            Err(error) => (no_sockets(&error), None),
+        };
+        let tracepoints = State::Present { detail: "fork, exec and exit tracepoints, fired".into() };
+        Found { probes: Some(Probes { object, watch: Some(watch), group }), tracepoints, sockets, lsm }
     }
-    fire(object, watch)
+}
+
+fn absent(call: &'static str, errno: Errno, remedy: &'static str) -> State {
+    State::Absent { call, errno, remedy }
+}
+
+fn untried() -> State {
+    State::Broken { what: "not tried without the tracepoints".into() }
+}
+
+fn refused(error: &BpfError) -> State {
+    match error.errno() {
+        Some(errno) => absent("bpf", errno, "use a kernel with BTF, outside of a container that refuses bpf"),
+        None => State::Broken { what: error.chain() },
+    }
+}
+
+fn no_sockets(error: &BpfError) -> State {
+    match (error, error.errno()) {
+        (BpfError::ControlGroup { .. }, errno) => {
+            let errno = errno.unwrap_or(Errno::NOENT);
+            absent("mkdir in cgroup2", errno, "run as root, or in a delegated control group")
+        }
+        (_, Some(errno @ (Errno::PERM | Errno::ACCESS))) if !has(CAP_NET_ADMIN) => {
+            absent("bpf(BPF_PROG_LOAD)", errno, "give CAP_NET_ADMIN too")
+        }
+        _ => State::Broken { what: error.chain() },
+    }
 }
 
 /// Makes a child and looks whether both its start and its end were seen.

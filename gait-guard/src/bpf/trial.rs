@@ -10,7 +10,7 @@ use gait_ebpf::trial::{SUBJECTS, Subject};
 
 use super::BpfError;
 use super::image::Image;
-use super::object::{Object, Options};
+use super::object::{Object, Options, Purpose};
 use crate::sys::mapping::Mapping;
 
 /// What the kernel is asked.
@@ -58,7 +58,7 @@ impl Trial {
     /// # Errors
     /// [`BpfError`]: this kernel, or this user, can't.
     pub fn new() -> Result<Self, BpfError> {
-        let mut object = Object::load(Options { ring_bytes: RING_BYTES, simulate: false })?;
+        let mut object = Object::load(Options { ring_bytes: RING_BYTES, simulate: false, purpose: Purpose::Try })?;
         // Loads the program, whatever it is asked first.
         object.trial(0)?;
         let tables = object.mapping("TABLES", size_of::<Tables>())?;

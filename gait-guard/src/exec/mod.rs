@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use gait_core::journal::EngineName;
 use gait_core::policy::compile::CompileError;
-use gait_core::policy::{Policy, PolicyError};
+use gait_core::policy::{Policy, PolicyError, Variables};
 use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use rustix::fd::AsFd;
@@ -193,7 +193,15 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     // Before anything is made: a command that is not there needs no run.
     Command::new(&request.command, [], path)?;
     let mut report = host::probe();
-    let found = probes::find();
+    // Side by side, since each takes long; whatever comes first, nothing is left in the kernel if one of them fails.
+    let (prepared, loaded) = std::thread::scope(|scope| {
+        let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, probes::load);
+        let prepared = Prepared::of(&request);
+        let loaded = loading.ok().and_then(|thread| thread.join().ok());
+        (prepared, loaded.unwrap_or_else(probes::load))
+    });
+    let Prepared { scratch, environment, withheld, translator, variables, effective, rules } = prepared?;
+    let found = loaded.fire();
     report.add(host::Layer::Probes, found.tracepoints);
     let mut choice = engine::choose(request.engine, found.lsm.as_ref().err())?;
     let mut probes = found.probes;
@@ -203,19 +211,12 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     };
     report.add(host::Layer::SocketHooks, sockets);
     let unsealed = crate::session::unsealed_runs(&request.state);
-
-    let scratch = Scratch::make(&request.workspace)?;
-    let (environment, withheld) = environment(&request, &scratch);
     let passed = environment.len() as u32;
     let command = Command::new(&request.command, environment, path)?;
-
-    let translator =
-        Translator::new(&request.identity, request.workspace.as_os_str().as_encoded_bytes(), &request.risk_class)?;
-    let variables = plan::variables(&request, scratch.path());
-    let effective = request.policy.expand(&variables)?;
     let policy_yaml = effective.to_yaml().into_bytes();
     let layers = request.demands.layers(&report, &effective)?;
-    let rules = PolicyRules::new(effective.clone(), translator.context().clone())?;
+    // Removed when the run is over.
+    let _scratch = scratch;
 
     let dirs = Dirs {
         state: request.state.clone(),
@@ -326,6 +327,30 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         }
         (Ok(_), Err(error)) => Err(error),
         (Err(cause), finished) => Err(ExecError::Run { cause, sealed: finished.ok().map(Box::new) }),
+    }
+}
+
+/// What a run needs besides the kernel's programs.
+struct Prepared {
+    scratch: Scratch,
+    environment: Vec<(OsString, OsString)>,
+    withheld: u32,
+    translator: Translator,
+    variables: Variables,
+    effective: Policy,
+    rules: PolicyRules,
+}
+
+impl Prepared {
+    fn of(request: &Request) -> Result<Self, ExecError> {
+        let scratch = Scratch::make(&request.workspace)?;
+        let (environment, withheld) = environment(request, &scratch);
+        let workspace = request.workspace.as_os_str().as_encoded_bytes();
+        let translator = Translator::new(&request.identity, workspace, &request.risk_class)?;
+        let variables = plan::variables(request, scratch.path());
+        let effective = request.policy.expand(&variables)?;
+        let rules = PolicyRules::new(effective.clone(), translator.context().clone())?;
+        Ok(Self { scratch, environment, withheld, translator, variables, effective, rules })
     }
 }
 

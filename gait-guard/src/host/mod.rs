@@ -158,7 +158,7 @@ impl Report {
     }
 }
 
-/// Tries everything but the BPF programs ([`crate::bpf::probes::find`]). The calling process must have one thread; a few milliseconds.
+/// Tries everything but the BPF programs ([`crate::bpf::probes`]). The calling process must have one thread; a few milliseconds.
 pub fn probe() -> Report {
     let canary = canary();
     let [seccomp, notify] = launch_states(&canary);

@@ -24,7 +24,7 @@ use crate::bpf::image::Image;
 use crate::bpf::lsm::HOOKS;
 use crate::bpf::object::Attached;
 use crate::bpf::watch::Watch;
-use crate::bpf::{BpfError, Object, Options, Reader};
+use crate::bpf::{BpfError, Object, Options, Purpose, Reader};
 use crate::session::{GuardedPaths, PINS, Session};
 use crate::sys::mount;
 
@@ -77,7 +77,7 @@ impl Lsm {
     /// [`Unfit`]: nothing of it is left in the kernel.
     pub fn start(setup: &Setup<'_>) -> Result<Self, Unfit> {
         let image = Image::of(setup.policy).and_then(|image| floor::add(image, setup)).map_err(at(Stage::Load))?;
-        let options = Options { ring_bytes: setup.ring_bytes, simulate: setup.simulate };
+        let options = Options { ring_bytes: setup.ring_bytes, simulate: setup.simulate, purpose: Purpose::Decide };
         let mut object = Object::load(options).map_err(at(Stage::Load))?;
         object.fill(&image).map_err(at(Stage::Load))?;
         for (program, hook) in HOOKS {

@@ -1,4 +1,4 @@
-//! Memory that is shared with a BPF array.
+//! Memory that is shared with the kernel: the values of a BPF array, and files of it.
 
 use std::ptr::{NonNull, null_mut};
 
@@ -42,3 +42,38 @@ impl Drop for Mapping {
 
 // SAFETY: memory of this process, owned by the value.
 unsafe impl Send for Mapping {}
+
+/// The bytes of a file that the kernel makes and nobody changes, mapped for reading.
+#[derive(Debug)]
+pub struct Image {
+    first: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Image {
+    /// Maps the first `bytes` of such a file.
+    ///
+    /// # Errors
+    /// Those of `mmap`: not every such file can be mapped.
+    pub fn of(file: BorrowedFd<'_>, bytes: usize) -> Result<Self, Errno> {
+        // SAFETY: a new mapping at an address that the kernel picks; nothing else refers to it.
+        let first = unsafe { mmap(null_mut(), bytes, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
+        Ok(Self { first: NonNull::new(first.cast()).ok_or(Errno::NOMEM)?, bytes })
+    }
+}
+
+impl std::ops::Deref for Image {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped by `of` with this size for as long as `self` lives; the kernel does not change what is mapped.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `of` with this size, and not unmapped since.
+        let _ = unsafe { munmap(self.first.as_ptr().cast(), self.bytes) };
+    }
+}

@@ -24,9 +24,14 @@ pub enum Fork {
 /// # Errors
 /// `EDEADLK` if another thread runs: the copy would lack it, and keep whatever locks it holds. Else those of `fork(2)`.
 pub fn fork() -> io::Result<Fork> {
-    let threads = std::fs::read_dir("/proc/self/task").map_err(|_| Errno::NOENT)?.count();
-    if threads != 1 {
-        return Err(Errno::DEADLK);
+    // A thread that was joined has given everything back, but the kernel may list it for a moment longer.
+    const WHILE: std::time::Duration = std::time::Duration::from_millis(500);
+    let start = std::time::Instant::now();
+    while std::fs::read_dir("/proc/self/task").map_err(|_| Errno::NOENT)?.count() != 1 {
+        if start.elapsed() > WHILE {
+            return Err(Errno::DEADLK);
+        }
+        std::thread::yield_now();
     }
     // SAFETY: this thread is the only one, as was just counted and only itself could change, so the copy is complete.
     match unsafe { libc::fork() } {

@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 
 use anyhow::{Context as _, ensure};
 use gait_ebpf::record::{Header, counter, kind};
-use gait_guard::bpf::{Object, Options, Reader};
+use gait_guard::bpf::{Object, Options, Purpose, Reader};
 use kernel_suite::suite::{Test, test};
 
 use super::BPF;
@@ -18,7 +18,7 @@ pub fn tests() -> Vec<Test> {
 
 /// The programs that see the process tree, attached; this process's children are in it while they are made.
 fn watching(ring_bytes: u32) -> anyhow::Result<Object> {
-    let mut object = Object::load(Options { ring_bytes, simulate: false })?;
+    let mut object = Object::load(Options { ring_bytes, simulate: false, purpose: Purpose::Watch })?;
     for (program, tracepoint) in
         [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")]
     {

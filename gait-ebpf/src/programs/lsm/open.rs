@@ -12,7 +12,7 @@ use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UN
 use super::{EACCES, judge, refuse};
 use crate::kernel::{
     O_DENTRY_PARENT, O_FILE_FLAGS, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_INODE_MODE, O_INODE_SB, O_PATH_DENTRY,
-    O_PATH_MNT, O_SB_MAGIC, address_of, constant, member, word,
+    O_PATH_MNT, O_SB_MAGIC, address_of, constant, typed, word,
 };
 use crate::path::{Found, Resolved};
 use crate::scope::Scratch;
@@ -40,9 +40,9 @@ const UNNAMED: &[u8; 9] = b"/#tmpfile";
 #[inline(always)]
 fn is_of_proc(inode: *const c_void) -> bool {
     // SAFETY: an inode that the verifier knows.
-    let block: *const c_void = unsafe { member(inode, &O_INODE_SB) };
+    let block: *const c_void = unsafe { typed(inode, &O_INODE_SB) };
     // SAFETY: its super block.
-    !block.is_null() && unsafe { member::<u64>(block, &O_SB_MAGIC) } == PROC_MAGIC
+    !block.is_null() && unsafe { typed::<u64>(block, &O_SB_MAGIC) } == PROC_MAGIC
 }
 
 /// What stops an object before any policy is asked: `None` if nothing does.
@@ -68,19 +68,19 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     let Some(scratch) = scope::mine() else { return 0 };
     let file: *const c_void = ctx.arg(0);
     // SAFETY: the verifier knows the argument.
-    let flags: u32 = unsafe { member(file, &O_FILE_FLAGS) };
+    let flags: u32 = unsafe { typed(file, &O_FILE_FLAGS) };
     if flags & FOR_EXEC != 0 {
         return 0;
     }
     // SAFETY: as above.
-    let mode: u32 = unsafe { member(file, &O_FILE_MODE) };
+    let mode: u32 = unsafe { typed(file, &O_FILE_MODE) };
     if mode & BEHIND != 0 {
         return 0;
     }
     // SAFETY: as above.
-    let inode: *const c_void = unsafe { member(file, &O_FILE_INODE) };
+    let inode: *const c_void = unsafe { typed(file, &O_FILE_INODE) };
     // SAFETY: the inode of the file.
-    let kind: u16 = unsafe { member(inode, &O_INODE_MODE) };
+    let kind: u16 = unsafe { typed(inode, &O_INODE_MODE) };
     let is_dir = u32::from(kind) & TYPE == DIRECTORY;
     let of_path = address_of(file, &O_FILE_PATH) as u64;
     let reads = flags & ACCESS != WRITE_ONLY;
