@@ -24,6 +24,9 @@ use kernel_suite::need::{Found, Need};
 /// The programs can be loaded and run here.
 const BPF: Need = Need::Tried("bpf", tried);
 
+/// The smallest ring: nothing is written to it by whoever takes this.
+const RING_BYTES: u32 = 4096;
+
 fn main() -> std::process::ExitCode {
     kernel_suite::suite::main([proof::tests(), ring::tests()].into_iter().flatten().collect())
 }
@@ -31,7 +34,7 @@ fn main() -> std::process::ExitCode {
 /// Not there: no types of the kernel, no such call, or no right to it. Anything else is a program that this kernel
 /// refuses, and that is a failure.
 fn tried() -> Found {
-    let error = match Trial::new() {
+    let error = match Trial::new(RING_BYTES) {
         Ok(_) => return Found::Present,
         Err(error) => error,
     };

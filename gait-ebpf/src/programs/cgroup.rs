@@ -8,6 +8,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::macros::{btf_map, cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
+use aya_log_ebpf::warn;
 use gait_ebpf::record::{Address, counter, kind};
 use gait_ebpf::socket::{self, Expected, call};
 
@@ -56,6 +57,7 @@ fn judge(ctx: &SockAddrContext, which: u32, bytes: [u8; 16], is_v4: bool) -> i32
 fn refused(which: u32, seen: &Address) -> i32 {
     ring::count(counter::DENIED);
     let header = ring::header(kind::ADDRESS, which, 0);
+    warn!(&(), "socket call {} of thread {} refused: nobody announced it", which, header.tid);
     if !ring::put_address(header, seen) {
         ring::count(counter::NO_ROOM);
     }

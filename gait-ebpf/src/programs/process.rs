@@ -5,6 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::debug;
 use gait_ebpf::record::{ARGUMENT_BYTES, counter, kind};
 
 use crate::kernel::{
@@ -30,8 +31,10 @@ pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
         unsafe { h::bpf_send_signal(9) };
         return 0;
     }
-    scope::note(child, kernel::number(child));
-    let mut header = ring::header(kind::FORK, kernel::number(child), 0);
+    let number = kernel::number(child);
+    scope::note(child, number);
+    debug!(&ctx, "task {} was made", number);
+    let mut header = ring::header(kind::FORK, number, 0);
     header.detail = u64::from(kernel::process_number(child));
     header.extra = kernel::process_start(child);
     if !ring::put(&header) {
@@ -56,6 +59,7 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     scope::note(task, kernel::number(task));
     let resolved = path::of_path::<false>(scratch, address_of(file, &O_FILE_PATH) as u64, false);
     let mut header = ring::header(kind::EXEC, 0, 0);
+    debug!(&ctx, "process {} runs another program", header.tgid);
     header.extra = resolved.found as u64;
     if !ring::put_path(scratch, header, resolved.start) {
         ring::count(counter::LOST);
@@ -97,7 +101,7 @@ fn arguments(scratch: &mut Scratch, file: *const c_void) {
 
 /// A task ended: the last of a process says how.
 #[btf_tracepoint(function = "sched_process_exit")]
-pub fn on_exit(_ctx: BtfTracePointContext) -> i32 {
+pub fn on_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(scratch) = scope::mine() else { return 0 };
     let task = kernel::current();
     scope::forget(scratch);
@@ -116,6 +120,7 @@ pub fn on_exit(_ctx: BtfTracePointContext) -> i32 {
     // SAFETY: as above.
     let code: u32 = unsafe { member(task, &O_TASK_EXIT_CODE) };
     header.detail = u64::from(code);
+    debug!(&ctx, "process {} ended with status {}", header.tgid, code);
     if !ring::put(&header) {
         ring::count(counter::LOST);
     }

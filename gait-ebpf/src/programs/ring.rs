@@ -6,6 +6,7 @@ use core::ptr;
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
+use aya_log_ebpf::warn;
 use gait_ebpf::record::{ARGUMENT_BYTES, Address, HEADER, Header, counter};
 use gait_ebpf::tables::PATH_BYTES;
 
@@ -128,6 +129,8 @@ fn output(record: *mut u8, size: u64) -> bool {
     let failed = unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, 0) };
     if failed == 0 {
         count(counter::RECORDED);
+    } else {
+        warn!(&(), "no room for a record");
     }
     failed == 0
 }

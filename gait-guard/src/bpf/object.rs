@@ -4,6 +4,7 @@ use aya::maps::{HashMap, MapData, PerCpuArray};
 use aya::programs::lsm::LsmLinkId;
 use aya::programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader, Endianness, Pod, TestRun};
+use aya_log::EbpfLogger;
 use gait_ebpf::config::OFFSETS;
 use gait_ebpf::record::counter;
 use rustix::fd::AsFd;
@@ -16,6 +17,9 @@ use crate::sys::mapping::Mapping;
 
 /// The object as `cargo xtask build-ebpf` makes it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../gait-ebpf/object/gait.bpf.o");
+
+/// Smallest ring that there can be: nothing is written to it.
+const NO_LOG_BYTES: u32 = 4096;
 
 /// What is decided before the load.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +92,12 @@ impl Object {
             loader.override_global(symbol, offset, true);
         }
         loader.override_global("SIMULATE", &simulate, true);
+        // What is not asked for the verifier finds unreachable: the programs are not slower for it.
+        let level = log::max_level() as u8;
+        loader.override_global(aya_log::LEVEL, &level, true);
+        if level == 0 {
+            loader.map_max_entries("AYA_LOGS", NO_LOG_BYTES);
+        }
         let ebpf = loader.load(OBJECT).map_err(Box::new)?;
         Ok(Self { ebpf, btf, links: Vec::new(), attached: Vec::new() })
     }
@@ -145,7 +155,14 @@ impl Object {
     /// [`BpfError::Map`] the second time.
     pub fn reader(&mut self) -> Result<Reader, BpfError> {
         let map = self.ebpf.take_map("RECORDS").ok_or_else(|| no_map("RECORDS"))?;
-        Reader::new(map)
+        let log = match log::max_level() {
+            log::LevelFilter::Off => None,
+            _ => Some(
+                EbpfLogger::init(&mut self.ebpf)
+                    .map_err(|cause| BpfError::Map { map: "AYA_LOGS", cause: Box::new(cause) })?,
+            ),
+        };
+        Reader::new(map, log)
     }
 
     /// Puts the children of `process` into the scope, until [`Object::unseed`].
@@ -178,21 +195,22 @@ impl Object {
         Ok(sums)
     }
 
-    /// The trial program, which decides the first `count` subjects of the map `SUBJECT` at each call.
+    /// Runs one of the programs `trial` and `flood`, which take the first `count` subjects of the map `SUBJECT`.
     ///
     /// # Errors
     /// [`BpfError::Program`]
-    pub fn trial(&mut self, count: u64) -> Result<(), BpfError> {
-        let failed = failure("trial");
-        let typed: &mut RawTracePoint = match self.ebpf.program_mut("trial") {
+    pub(super) fn try_out(&mut self, program: &str, count: u64, first: u64) -> Result<(), BpfError> {
+        let failed = failure(program);
+        let typed: &mut RawTracePoint = match self.ebpf.program_mut(program) {
             Some(found) => found.try_into().map_err(failed("load"))?,
-            None => return Err(no_program("trial")),
+            None => return Err(no_program(program)),
         };
         if typed.fd().is_err() {
             typed.load().map_err(failed("load"))?;
         }
         let mut options = RawTracePointRunOptions::new();
         options.args[0] = count;
+        options.args[1] = first;
         typed.test_run(options).map_err(failed("run"))?;
         Ok(())
     }

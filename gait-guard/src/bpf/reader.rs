@@ -1,6 +1,7 @@
 //! Records out of the ring.
 
 use aya::maps::{Map, MapData, RingBuf};
+use aya_log::EbpfLogger;
 use gait_ebpf::record::{HEADER, Header, kind};
 use rustix::fd::{AsFd, BorrowedFd};
 
@@ -9,6 +10,7 @@ use super::BpfError;
 /// Takes records in the order in which they were reserved.
 pub struct Reader {
     ring: RingBuf<MapData>,
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
 /// One record.
@@ -21,9 +23,10 @@ pub struct Record<'a> {
 }
 
 impl Reader {
-    pub(super) fn new(map: Map) -> Result<Self, BpfError> {
+    /// `log`: the lines of the programs, for people.
+    pub(super) fn new(map: Map, log: Option<EbpfLogger<&'static dyn log::Log>>) -> Result<Self, BpfError> {
         let ring = RingBuf::try_from(map).map_err(|cause| BpfError::Map { map: "RECORDS", cause: Box::new(cause) })?;
-        Ok(Self { ring })
+        Ok(Self { ring, log })
     }
 
     /// Readable while there are records.
@@ -34,7 +37,12 @@ impl Reader {
     /// Hands the next record to `take`; none if there is none now. What is no record is `None` too, inside: a program of
     /// ours wrote it, so that is a fault of this guard.
     pub fn next<R>(&mut self, take: impl FnOnce(Option<Record<'_>>) -> R) -> Option<R> {
-        let item = self.ring.next()?;
+        let Some(item) = self.ring.next() else {
+            if let Some(log) = &mut self.log {
+                log.flush();
+            }
+            return None;
+        };
         Some(take(parse(&item)))
     }
 }

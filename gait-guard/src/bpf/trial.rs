@@ -42,9 +42,6 @@ const WORDS: usize = size_of::<Subject>() / 4;
 /// No table gives it: a subject that holds it afterwards was not decided.
 const UNANSWERED: u32 = u32::MAX;
 
-/// The smallest ring, which the trial does not use.
-const RING_BYTES: u32 = 4096;
-
 /// The loaded programs, with the tables and the subjects mapped into memory.
 pub struct Trial {
     object: Object,
@@ -53,14 +50,14 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Loads the programs.
+    /// Loads the programs. Only [`Trial::judge`] writes to the ring.
     ///
     /// # Errors
     /// [`BpfError`]: this kernel, or this user, can't.
-    pub fn new() -> Result<Self, BpfError> {
-        let mut object = Object::load(Options { ring_bytes: RING_BYTES, simulate: false, purpose: Purpose::Try })?;
+    pub fn new(ring_bytes: u32) -> Result<Self, BpfError> {
+        let mut object = Object::load(Options { ring_bytes, simulate: false, purpose: Purpose::Try })?;
         // Loads the program, whatever it is asked first.
-        object.trial(0)?;
+        object.try_out("trial", 0, 0)?;
         let tables = object.mapping("TABLES", size_of::<Tables>())?;
         let subjects = object.mapping("SUBJECT", SUBJECTS * size_of::<Subject>())?;
         Ok(Self { object, tables, subjects })
@@ -86,11 +83,37 @@ impl Trial {
             for (words, question) in self.subjects.words().chunks_exact_mut(WORDS).zip(run) {
                 put(words, question);
             }
-            self.object.trial(run.len() as u64)?;
+            self.object.try_out("trial", run.len() as u64, 0)?;
             let decided = self.subjects.words().chunks_exact(WORDS).take(run.len());
             answers.extend(decided.map(|words| words.first().copied().filter(|outcome| *outcome != UNANSWERED)));
         }
         Ok(answers)
+    }
+
+    /// Puts paths, at most [`SUBJECTS`], where [`Trial::judge`] finds them.
+    pub fn put(&mut self, paths: &[&[u8]]) {
+        for (words, value) in self.subjects.words().chunks_exact_mut(WORDS).zip(paths) {
+            put(words, &Question { op: Op::Read, value, domain: None, place: Place::AtTheEnd });
+        }
+    }
+
+    /// Reads of the first `count` paths, judged as the hooks judge an open, with a record each that bears the number
+    /// `first` or one of those that follow: whether each was let through.
+    ///
+    /// # Errors
+    /// [`BpfError::Program`]
+    pub fn judge(&mut self, count: usize, first: u64) -> Result<Vec<bool>, BpfError> {
+        let count = count.min(SUBJECTS);
+        for words in self.subjects.words().chunks_exact_mut(WORDS).take(count) {
+            words[0] = UNANSWERED;
+        }
+        self.object.try_out("flood", count as u64, first)?;
+        Ok(self.subjects.words().chunks_exact(WORDS).take(count).map(|words| words[0] == 0).collect())
+    }
+
+    /// The programs and the ring.
+    pub fn object(&mut self) -> &mut Object {
+        &mut self.object
     }
 }
 

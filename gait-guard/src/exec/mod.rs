@@ -20,6 +20,7 @@ use gait_core::policy::{Policy, PolicyError, Variables};
 use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use rustix::fd::AsFd;
+use tracing::debug;
 
 pub use engine::Engine;
 pub use plan::{Demands, PlanError, explain};
@@ -210,6 +211,12 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         _ => found.sockets,
     };
     report.add(host::Layer::SocketHooks, sockets);
+    for (layer, state) in &report.0 {
+        debug!(layer = layer.name(), "{}", explain(state));
+    }
+    for rejected in &choice.rejected {
+        debug!(engine = rejected.engine.name(), stage = rejected.stage.name(), "not used: {}", rejected.reason);
+    }
     let unsealed = crate::session::unsealed_runs(&request.state);
     let passed = environment.len() as u32;
     let command = Command::new(&request.command, environment, path)?;
@@ -293,6 +300,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         dirs,
     };
     let session = Arc::new(Session::start(config).map_err(ExecError::Start)?);
+    debug!(run_id = request.run_id, engine = choice.engine.name(), folder = %session.folder().display(), "the run begins");
     let watching = probes.as_mut().and_then(probes::Probes::take_watch).map(|watch| Watching::start(&session, watch));
     let watching =
         watching.transpose().map_err(|cause| ExecError::Run { cause: RunError::Start(cause), sealed: None })?;
@@ -312,6 +320,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         probes: probes.as_mut(),
     };
     let ended = run(&command, terms, wards);
+    debug!("the agent's tree has ended");
     if let (Some(watching), Some(probes)) = (watching, &probes) {
         watching.end(&session, probes);
     }

@@ -12,7 +12,7 @@ use kernel_suite::suite::{Test, test};
 
 use super::agreement::{Case, Tally};
 use super::dice::Dice;
-use super::{BPF, policies};
+use super::{BPF, RING_BYTES, policies};
 
 const POLICIES: usize = 200;
 const PRESETS: [&str; 5] = ["default", "dev", "allow-all", "deny-network", "read-only"];
@@ -50,12 +50,12 @@ fn preset(name: &str) -> anyhow::Result<()> {
         tmp: Some("/tmp/gait-x".to_owned()),
     };
     let case = Case::of(policy.expand(&variables)?)?.context("a shipped policy is too large")?;
-    let tally = case.compare(&mut Trial::new()?, counts().1, &mut Dice::new(1))?;
+    let tally = case.compare(&mut Trial::new(RING_BYTES)?, counts().1, &mut Dice::new(1))?;
     tally.agreed(name, if name == "allow-all" { &[Effect::Allow] } else { &[Effect::Allow, Effect::Deny] })
 }
 
 fn random_policies() -> anyhow::Result<()> {
-    let (mut trial, mut dice) = (Trial::new()?, Dice::new(2));
+    let (mut trial, mut dice) = (Trial::new(RING_BYTES)?, Dice::new(2));
     let (mut sum, mut compared, mut too_large, start) = (Tally::default(), 0, 0, Instant::now());
     while compared < POLICIES {
         let Some(case) = Case::of(policies::policy(&mut dice))? else {
@@ -80,7 +80,7 @@ const SMALL: &str = r#"{ "default_verdict": "block", "rules": [{ "name": "r", "e
 /// rows where nothing can be told apart any more.
 fn changed_cells() -> anyhow::Result<()> {
     let case = Case::of(Policy::parse(SMALL, Strictness::Strict)?)?.context("a small policy is too large")?;
-    let mut trial = Trial::new()?;
+    let mut trial = Trial::new(RING_BYTES)?;
     trial.fill(&case.image);
     let first = offset_of!(Tables, cells) / 4;
     let used = trial.tables()[first..].iter().rposition(|cell| *cell != 0).context("no cells")? + 1;
@@ -110,7 +110,7 @@ fn another_policy() -> anyhow::Result<()> {
     let small = Case::of(Policy::parse(SMALL, Strictness::Strict)?)?.context("a small policy is too large")?;
     let other = SMALL.replace("/a/*/b", "/a/*/c");
     let other = Case::of(Policy::parse(&other, Strictness::Strict)?)?.context("a small policy is too large")?;
-    let mut trial = Trial::new()?;
+    let mut trial = Trial::new(RING_BYTES)?;
     trial.fill(&other.image);
     let tally = small.compare_with_tables_as_they_are(&mut trial, 20_000, &mut Dice::new(4))?;
     ensure!(tally.different > 0, "the tables of another policy were taken for the right ones");

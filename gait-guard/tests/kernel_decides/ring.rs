@@ -1,9 +1,16 @@
 //! Records on their way out of the kernel, and what becomes of those that have no room.
 
+use std::collections::HashMap;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use gait_core::policy::{Policy, Strictness};
 use gait_ebpf::record::{Header, counter, kind};
+use gait_ebpf::tables::{Effect, KindEntry, floor, outcome, shape};
+use gait_ebpf::trial::SUBJECTS;
+use gait_guard::bpf::trial::Trial;
 use gait_guard::bpf::{Object, Options, Purpose, Reader};
 use kernel_suite::suite::{Test, test};
 
@@ -12,7 +19,8 @@ use super::BPF;
 pub fn tests() -> Vec<Test> {
     vec![
         test("the_process_tree_is_recorded_as_it_grows", [BPF], tree),
-        test("what_has_no_room_in_the_ring_is_counted_and_harms_nobody", [BPF], flood),
+        test("what_has_no_room_in_the_ring_is_counted_and_harms_nobody", [BPF], forks),
+        test("nothing_is_let_through_without_its_record_however_much_is_offered", [BPF], decisions),
     ]
 }
 
@@ -60,7 +68,7 @@ fn tree() -> anyhow::Result<()> {
 /// Programs that are started one after the other, each with a fork, arguments, an exec and an end.
 const PROGRAMS: u64 = 200;
 
-fn flood() -> anyhow::Result<()> {
+fn forks() -> anyhow::Result<()> {
     // A page: a dozen records.
     let mut object = watching(4096)?;
     let script = format!("n=0; while [ $n -lt {PROGRAMS} ]; do /bin/true || exit 9; n=$((n+1)); done; exit 3");
@@ -87,5 +95,75 @@ fn flood() -> anyhow::Result<()> {
     let kinds: Vec<u32> = drain(&mut reader)?.iter().map(|(header, _)| header.kind).collect();
     ensure!(kinds == [kind::FORK, kind::ARGUMENTS, kind::EXEC, kind::EXIT], "after the flood: {kinds:?}");
     ensure!(count(&object.counters()?, counter::LOST) == lost, "lost some although there was room");
+    Ok(())
+}
+
+/// Batches of [`SUBJECTS`] decisions each.
+const BATCHES: u64 = 1000;
+
+const POLICY: &str = r#"{ "default_verdict": "block", "rules": [{ "name": "r", "effect": "allow",
+    "endpoint": { "path_allowlist": ["/w/**"] } }] }"#;
+
+/// Opens as fast as the kernel can judge them, with the code of the hooks, while the reader of the ring is slow now and
+/// then: whatever is let through has its record; what has none was denied, and counted.
+fn decisions() -> anyhow::Result<()> {
+    let case = super::agreement::Case::of(Policy::parse(POLICY, Strictness::Strict)?)?.context("it is too large")?;
+    let mut trial = Trial::new(1 << 20)?;
+    trial.fill(&case.image);
+    // No floor: each operation is asked of the policy.
+    let look = floor::LOOK as usize * size_of::<KindEntry>() / 4;
+    trial.tables()[look] = shape::CONSTANT;
+    trial.tables()[look + 2] = outcome(0, Effect::Allow);
+    let paths: Vec<String> = (0..SUBJECTS)
+        .map(|n| format!("/{}/source/of/a/project/file-{n}.rs", if n % 4 == 0 { "x" } else { "w" }))
+        .collect();
+    trial.put(&paths.iter().map(|path| path.as_bytes()).collect::<Vec<_>>());
+    let mut reader = trial.object().reader()?;
+    let over = AtomicBool::new(false);
+    let (answers, took, records) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut records = HashMap::new();
+            loop {
+                let last = over.load(Ordering::Acquire);
+                while let Some(header) = reader.next(|record| record.map(|record| record.header)) {
+                    let header = header.context("something in the ring is no record")?;
+                    let before = records.insert(header.extra, header.detail == 1);
+                    ensure!(before.is_none(), "two records of decision {}", header.extra);
+                }
+                if last {
+                    return Ok(records);
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let (mut answers, start) = (Vec::new(), Instant::now());
+        for batch in 0..BATCHES {
+            answers.extend(trial.judge(SUBJECTS, batch * SUBJECTS as u64)?);
+        }
+        let took = start.elapsed();
+        over.store(true, Ordering::Release);
+        anyhow::Ok((answers, took, reading.join().expect("the reader panicked")?))
+    })?;
+    let counters = trial.object().counters()?;
+    let count = |which: u32| counters[which as usize];
+    let allowed = answers.iter().filter(|passed| **passed).count() as u64;
+    let refused = records.values().filter(|passed| !**passed).count() as u64;
+    let unrecorded = answers.len() as u64 - records.len() as u64;
+    println!(
+        "  {} decisions in {:.2} s: {allowed} let through, {refused} denied by the policy, {unrecorded} for lack of room",
+        answers.len(),
+        took.as_secs_f64()
+    );
+    for (number, passed) in (0..).zip(&answers) {
+        match records.get(&number) {
+            Some(recorded) => ensure!(recorded == passed, "decision {number}: answer {passed}, record {recorded}"),
+            None => ensure!(!passed, "decision {number} was let through without a record"),
+        }
+    }
+    ensure!(allowed > 0 && refused > 0, "nothing to tell apart");
+    ensure!(unrecorded > 0, "the ring was never full: no flood");
+    ensure!(count(counter::RECORDED) == records.len() as u64, "{counters:?}");
+    ensure!(count(counter::ALLOWED) == allowed && count(counter::DENIED) == refused, "{counters:?}");
+    ensure!(count(counter::NO_ROOM) == unrecorded, "{counters:?}");
     Ok(())
 }

@@ -20,6 +20,10 @@ use gait_guard::launch::watchdog::{WatchError, watch};
 use report::Report;
 use std::fs::File;
 use std::path::Path;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 pub static VERB: Verb = Verb {
     path: &["exec"],
@@ -59,6 +63,8 @@ pub static VERB: Verb = Verb {
             "variables that are passed on though they look like secrets, comma-separated",
         ),
         Flag::switch("fail-on-block", "exit 3 if anything was blocked"),
+        Flag::switch("verbose", "tell on standard error what the guard does, its programs in the kernel included; also -v"),
+        Flag::switch("v", "as --verbose").hidden(),
         SIGNING_KEYS[0],
         SIGNING_KEYS[1],
         JSON,
@@ -77,7 +83,18 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     render(call, attempt(call))
 }
 
+/// Lines of the guard, and of its programs in the kernel, to standard error.
+fn tell_everything() {
+    let ours = Targets::new().with_target("gait", Level::DEBUG).with_default(Level::WARN);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    // One that is set already tells as much.
+    let _ = tracing_subscriber::registry().with(lines).with(ours).try_init();
+}
+
 fn attempt(call: &Call) -> Result<Report, Failure> {
+    if call.args.is_on("verbose") || call.args.is_on("v") {
+        tell_everything();
+    }
     let asked = request::read(call)?;
     let (public, fails_on_block, run_id) = (asked.key.public(), call.args.is_on("fail-on-block"), asked.run_id.clone());
     let text = watch(|wards| {

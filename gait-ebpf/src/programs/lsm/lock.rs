@@ -6,6 +6,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
+use aya_log_ebpf::error;
 use gait_ebpf::record::{counter, kind, lock};
 
 use super::EPERM;
@@ -18,6 +19,7 @@ fn locked(number: u32) -> i32 {
         return 0;
     }
     let header = ring::header(kind::LOCK, number, 0);
+    error!(&(), "the second lock {} held: the first did not", number);
     if !ring::put(&header) {
         ring::count(counter::NO_ROOM);
     }

@@ -8,6 +8,7 @@ mod scope;
 
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
+use aya_log_ebpf::{debug, info};
 use gait_ebpf::op::Op;
 use gait_ebpf::record::{counter, kind};
 use gait_ebpf::tables::{self, FLOOR_PATH, PATH_BYTES, floor};
@@ -57,6 +58,7 @@ pub fn judge(scratch: &mut Scratch, op: Op, start: u32, extra: u64) -> i32 {
         0
     } else {
         ring::count(counter::DENIED);
+        info!(&(), "operation {} denied by outcome {}", op as u32, tables::number(outcome));
         EACCES
     }
 }
@@ -66,6 +68,7 @@ pub fn judge(scratch: &mut Scratch, op: Op, start: u32, extra: u64) -> i32 {
 pub fn refuse(scratch: &mut Scratch, op: Op, start: u32, outcome: u32, extra: u64) -> i32 {
     let mut header = ring::header(kind::PATH, op as u32, outcome);
     header.extra = extra;
+    debug!(&(), "operation {} denied by the floor", op as u32);
     if ring::put_path(scratch, header, start) {
         ring::count(counter::DENIED);
     } else {

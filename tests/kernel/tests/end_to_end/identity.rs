@@ -27,15 +27,15 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Commands that put the rest of the line into somebody's shoes.
-const USER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+pub const USER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 /// Docker's default profile as a filter, with Docker's default capabilities.
 const CONTAINER: [&str; 2] = ["{A}", "in-container"];
 
 /// A scene that belongs to nobody in particular, with gait in it.
-fn scene(shoes: &[&str]) -> anyhow::Result<Scene> {
+pub fn scene(shoes: &[&str]) -> anyhow::Result<Scene> {
     let scene = Scene::new()?;
     fs::copy(run::gait(), scene.path("{R}/bin/gait"))?;
-    if shoes == USER {
+    if shoes.starts_with(&USER) {
         own(scene.root())?;
     }
     Ok(scene)
@@ -59,7 +59,7 @@ fn words(scene: &Scene, shoes: &[&str], policy: &str, agent: &[&str]) -> anyhow:
     Ok(shoes.iter().map(|word| (*word).to_owned()).chain(exec).collect())
 }
 
-fn guarded(scene: &Scene, shoes: &[&str], policy: &str, agent: &[&str]) -> anyhow::Result<Guarded> {
+pub fn guarded(scene: &Scene, shoes: &[&str], policy: &str, agent: &[&str]) -> anyhow::Result<Guarded> {
     let ran = scene.bare(&words(scene, shoes, policy, agent)?)?;
     let path = super::readme::newest(&scene.path("{R}/out")).with_context(|| format!("no runpack: {ran:?}"))?;
     let check = ["{R}/bin/gait", "verify", &path.to_string_lossy()].map(str::to_owned);

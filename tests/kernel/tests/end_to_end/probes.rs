@@ -23,6 +23,12 @@ pub fn tests() -> Vec<Test> {
             GUARD.into_iter().chain([Need::Root, Need::Program("setpriv")]),
             without,
         ),
+        test(
+            "an ordinary user with CAP_BPF and CAP_PERFMON has the probes, one of them alone does not do",
+            GUARD.into_iter().chain([Need::Root, Need::Program("setpriv")]),
+            two_capabilities,
+        ),
+        test("with --verbose the guard and its programs in the kernel tell what they do", root(), verbose),
     ]
 }
 
@@ -176,5 +182,65 @@ fn without() -> anyhow::Result<()> {
     let words: Vec<String> = bare[..3].iter().cloned().chain(demanded).collect();
     let refused = run::run(&mut scene.command(&words))?;
     ensure!(refused.code == 7 && refused.stderr.contains("`probes`"), "{refused:?}");
+    Ok(())
+}
+
+/// What becomes of the layer `probes` for an ordinary user with these capabilities.
+fn self_test(capabilities: &str) -> anyhow::Result<(Value, bool)> {
+    let scene = super::identity::scene(&super::identity::USER)?;
+    let (inherited, ambient) = (format!("--inh-caps={capabilities}"), format!("--ambient-caps={capabilities}"));
+    let shoes = [&super::identity::USER[..], &[&inherited, &ambient]].concat();
+    let ran =
+        super::identity::guarded(&scene, &shoes, CORPUS_POLICY, &["/bin/bash", "-c", "cat {S}/secret; /bin/true"])?;
+    // Whoever may watch: the decisions are the same.
+    ensure!(ran.pack.denied().any(|denied| denied.tool == "fs.read"), "{:?}", ran.ran);
+    let receipt: Value = serde_json::from_slice(&ran.pack.members["guard.json"])?;
+    let tests = receipt["run"]["self_test"].as_array().context("no self-tests")?;
+    let probes = tests.iter().find(|test| test["layer"] == "probes").context("probes are not told of")?;
+    let ended = ran.pack.lines("exit").count() == ran.pack.lines("fork").count();
+    Ok((probes.clone(), ended && has_probes(&ran.pack)?))
+}
+
+fn two_capabilities() -> anyhow::Result<()> {
+    let (root, _) = has_probes_as_root()?;
+    let (both, watched) = self_test("-all,+bpf,+perfmon")?;
+    ensure!(both["result"] == root, "root: {root}, with both capabilities: {both}");
+    ensure!(watched == (root == "fired"), "{both}");
+    for one in ["-all,+bpf", "-all,+perfmon"] {
+        let (probes, watched) = self_test(one)?;
+        ensure!(!watched && probes["result"] == "skipped", "{one}: {probes}");
+        ensure!(probes["detail"].as_str().is_some_and(|why| why.contains("CAP_PERFMON")), "{one}: {probes}");
+    }
+    Ok(())
+}
+
+/// What root gets here: the control.
+fn has_probes_as_root() -> anyhow::Result<(Value, Pack)> {
+    let ran = Scene::new()?.guarded(CORPUS_POLICY, &["/bin/true"])?;
+    let receipt: Value = serde_json::from_slice(&ran.pack.members["guard.json"])?;
+    let tests = receipt["run"]["self_test"].as_array().context("no self-tests")?;
+    let probes = tests.iter().find(|test| test["layer"] == "probes").context("probes are not told of")?;
+    Ok((probes["result"].clone(), ran.pack))
+}
+
+fn verbose() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let run =
+        |flags: &[&str]| run::run(&mut scene.exec(CORPUS_POLICY, flags, &["/bin/bash", "-c", "/bin/true; exit 3"])?);
+    for flag in ["--verbose", "-v"] {
+        let told = run(&[flag])?;
+        ensure!(told.code == 3 && told.stderr.contains("gait_guard::exec: the run begins"), "{told:?}");
+        // Of the programs in the kernel, where there are any.
+        if has_probes_as_root()?.0 == "fired" {
+            for line in ["gait_ebpf::process: task", "runs another program", "ended with status 768"] {
+                ensure!(told.stderr.contains(line), "no {line:?} in {}", told.stderr);
+            }
+        }
+    }
+    let quiet = run(&[])?;
+    ensure!(
+        quiet.code == 3 && !quiet.stderr.contains("gait_guard") && !quiet.stderr.contains("gait_ebpf"),
+        "{quiet:?}"
+    );
     Ok(())
 }
