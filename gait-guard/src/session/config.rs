@@ -150,4 +150,6 @@ pub enum Stop {
     Disk,
     /// The guard itself failed: an engine died, an invariant broke.
     GuardError,
+    /// Programs in the kernel denied actions because there was no room for their records.
+    Lost,
 }

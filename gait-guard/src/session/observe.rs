@@ -61,6 +61,16 @@ impl Session {
             Ok(())
         });
     }
+
+    /// Writes down that the kernel denied `count` actions for which it had no room: the run is not complete then.
+    pub fn lost_in_kernel(&self, count: u64) {
+        self.shared.with(|shared, state, t| {
+            let lost = Lost { count, enforced: LostOutcome::Deny, place: "ring".into() };
+            state.line(&Body::Lost(lost), t)?;
+            shared.halt(state, Stop::Lost);
+            Ok(())
+        });
+    }
 }
 
 impl State {

@@ -195,16 +195,6 @@ impl Session {
         let _ = self.shared.moving.set(tell);
     }
 
-    /// Writes down that the kernel denied `count` actions for which it had no room: the run is not complete then.
-    pub fn lost_in_kernel(&self, count: u64) {
-        self.shared.with(|shared, state, t| {
-            let lost = Lost { count, enforced: LostOutcome::Deny, place: "ring".into() };
-            state.line(&Body::Lost(lost), t)?;
-            shared.halt(state, Stop::GuardError);
-            Ok(())
-        });
-    }
-
     /// The folder of the run's files.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
@@ -747,6 +737,7 @@ fn close_line(outcome: Outcome, stop: Option<Stop>) -> Close {
         (Some(Stop::Disagreement), _) => CloseReason::Disagreement,
         (Some(Stop::Disk), _) => CloseReason::Disk,
         (Some(Stop::GuardError), _) => CloseReason::GuardError,
+        (Some(Stop::Lost), _) => CloseReason::Lost,
         (None, Outcome::Exited(_)) => CloseReason::Exit,
         (None, Outcome::Signalled(_)) => CloseReason::Signal,
     };

@@ -210,6 +210,18 @@ fn what_the_kernel_let_through_after_the_end_is_not_counted_as_denied() {
 }
 
 #[test]
+fn what_the_kernel_had_no_room_for_is_counted_and_the_run_is_not_complete() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), true);
+    session.lost_in_kernel(7);
+    let finished = session.finish(Outcome::Exited(0)).unwrap();
+    assert_eq!((finished.stop, finished.summary.complete), (Some(Stop::Lost), false));
+    assert_eq!((finished.summary.counters.decisions, finished.summary.counters.lost), (1, 7));
+    assert!(!member(&finished.bundle, "results.jsonl").contains("exit_code"));
+}
+
+#[test]
 fn the_floor_stands_below_any_policy_and_any_simulation() {
     let home = tempfile::tempdir().unwrap();
     let config = SessionConfig { enforcement: Enforcement::Simulate, ..config(home.path(), "run_x") };

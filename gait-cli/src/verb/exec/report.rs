@@ -323,6 +323,7 @@ fn stop_words(stop: Stop) -> &'static str {
         Stop::Disagreement => "compiled policy and reference evaluator disagreed: the agent was ended",
         Stop::Disk => "the journal could not be written (no space left?): the agent was ended",
         Stop::GuardError => "the guard failed: the agent was ended",
+        Stop::Lost => "there was no room to record all that the agent did: what had none was denied (see --ring-bytes)",
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use kernel_suite::need::GUARD;
+use kernel_suite::need::{Found, GUARD, Need};
 use kernel_suite::pack::Pack;
 use kernel_suite::run;
 use kernel_suite::scene::{CORPUS_POLICY, Scene};
@@ -15,10 +15,77 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("200,000 opens: no decision lost, the journal verifies, memory stays flat", GUARD, opens),
         test("SUP-04 long argument lists and environments", GUARD, long_arguments),
+        test("SUP-03 a ring too small for a flood of opens denies, says so and fails the run", [LSM], small_ring),
     ]
 }
 
 const OPENS: u32 = 200_000;
+
+/// The engine `lsm` fires here.
+const LSM: Need = Need::Tried("lsm", lsm);
+
+fn lsm() -> Found {
+    let told = std::process::Command::new(run::gait()).args(["doctor", "--json"]).output();
+    let told = told.ok().and_then(|told| serde_json::from_slice::<serde_json::Value>(&told.stdout).ok());
+    let engine =
+        told.as_ref().and_then(|told| told["engines"].as_array()?.iter().find(|engine| engine["name"] == "lsm"));
+    match engine {
+        Some(engine) if engine["state"] == "present" => Found::Present,
+        Some(engine) => Found::Absent(format!("lsm {} {}", engine["stage"], engine["detail"])),
+        None => Found::Broken("gait doctor does not tell".to_owned()),
+    }
+}
+
+/// Processes that each open their own file as fast as they can; how often they were let and not, to standard output.
+const FLOOD: &str = "
+import os
+pids = []
+for n in range(4):
+    pid = os.fork()
+    if pid == 0:
+        done = [0, 0]
+        for _ in range(20000):
+            try:
+                os.close(os.open('own', os.O_RDONLY)); done[0] += 1
+            except PermissionError:
+                done[1] += 1
+        os.write(1, ('%d %d\\n' % tuple(done)).encode())
+        os._exit(0)
+    pids.append(pid)
+for pid in pids: os.waitpid(pid, 0)
+";
+
+/// Whatever was let through is in the journal; whatever had no room was denied, and is counted.
+fn small_ring() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let flags = ["--engine", "lsm", "--ring-bytes", "65536"];
+    let ran =
+        scene.finished(run::run(&mut scene.exec(CORPUS_POLICY, &flags, &["/usr/bin/python3", "-c", FLOOD])?)?)?;
+    let (mut let_through, mut refused) = (0, 0);
+    for line in ran.ran.stdout.lines() {
+        let (done, not) = line.split_once(' ').with_context(|| format!("{:?}", ran.ran))?;
+        let_through += done.parse::<u64>()?;
+        refused += not.parse::<u64>()?;
+    }
+    ensure!(let_through + refused == 4 * 20_000, "{:?}", ran.ran);
+    let own = scene.expand("{W}/own");
+    let recorded: u64 =
+        ran.pack.decided.iter().filter(|d| d.value == own && d.tool == "fs.read").map(|d| d.count).sum();
+    ensure!(recorded == let_through, "{let_through} let through, {recorded} recorded");
+    let lost: u64 = ran.pack.lines("lost").filter_map(|line| line["count"].as_u64()).sum();
+    let receipt = ran.pack.json("guard.json")?;
+    ensure!(receipt["run"]["counters"]["lost"] == lost, "{lost} lost, receipt {}", receipt["run"]["counters"]);
+    if refused == 0 {
+        ensure!(ran.ran.code == 0 && lost == 0, "nothing was refused: {:?}", ran.ran);
+        anyhow::bail!("the ring was never full: no flood");
+    }
+    // Other opens of the run may have had no room too.
+    ensure!(lost >= refused, "{refused} refused, {lost} counted");
+    ensure!(ran.ran.code == 1 && ran.ran.stderr.contains("--ring-bytes"), "{:?}", ran.ran);
+    let close = ran.pack.lines("close").last().context("no close")?;
+    ensure!(close["reason"] == "lost" && close["complete"] == false, "{close}");
+    Ok(())
+}
 
 /// How much the guard may grow between a tenth of the way and the end.
 const GROWTH_KIB: u64 = 4096;
