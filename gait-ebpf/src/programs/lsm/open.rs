@@ -153,8 +153,12 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
     let mount = word(folder as u64 + u64::from(constant(&O_PATH_MNT)));
     let resolved = path::resolve::<false>(scratch, dentry as u64, mount, 0, false);
     let extra = u64::from(mode);
+    if matches!(resolved.found, Found::Detached) {
+        // On a mount that hangs nowhere: it would be at no path that could be judged.
+        return refuse(scratch, Op::Create, resolved.start, FLOOR_UNRESOLVED, extra);
+    }
     if let Some(answer) = stopped(scratch, Op::Create, resolved, extra) {
-        return if answer == 0 { EACCES } else { answer };
+        return answer;
     }
     // Set-user-id, or set-group-id of a program: it would run with rights that its maker has not.
     if mode & 0o4000 != 0 || mode & 0o2010 == 0o2010 {
