@@ -25,6 +25,19 @@ pub mod kind {
     /// argument area, each argument with its NUL; directly after the header. `detail` is the length of all of it, `extra`
     /// the number of the program's inode; `op` is 1 if the area could not be read (then there is no payload).
     pub const ARGUMENTS: u32 = 7;
+    /// An open for reading that nobody held has returned (engine `hybrid`). As [`PATH`], but that it has happened by now:
+    /// a denial is a kill. `extra` is a set of [`super::open`].
+    pub const OPEN: u32 = 9;
+}
+
+/// Bits about an open that has returned.
+pub mod open {
+    /// The descriptor table is or was shared with another task, which could have replaced the descriptor meanwhile.
+    pub const SHARED: u64 = 1;
+    /// The file has no name any more.
+    pub const UNLINKED: u64 = 2;
+    /// The kernel itself refused it (`EACCES`): nothing was opened, and what it would have been is not known.
+    pub const REFUSED: u64 = 4;
 }
 
 /// What stands at the start of each record.

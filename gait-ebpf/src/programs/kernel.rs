@@ -53,6 +53,8 @@ constants! {
     O_VMA_FILE: u32 = 0;
     O_MSGHDR_NAME: u32 = 0;
     O_REGS_NR: u32 = 0;
+    O_REGS_SECOND: u32 = 0;
+    O_REGS_THIRD: u32 = 0;
     O_BPRM_FILE: u32 = 0;
     /// 1: what the policy denies is let through and recorded; the floor still holds.
     SIMULATE: u32 = 0;

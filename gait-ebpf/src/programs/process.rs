@@ -31,6 +31,7 @@ pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     scope::note(child, kernel::number(child));
+    scope::note_sharing(parent, child);
     let mut header = ring::header(kind::FORK, kernel::number(child), 0);
     header.detail = u64::from(kernel::process_number(child));
     header.extra = kernel::process_start(child);
