@@ -48,6 +48,11 @@ pub struct Found {
 
 /// Loads, attaches and triggers what this kernel and this user can. The calling process must have one thread.
 pub fn find() -> Found {
+    find_with(Options { ring_bytes: RING_BYTES, simulate: false })
+}
+
+/// [`find`], with programs that may decide too.
+pub fn find_with(options: Options) -> Found {
     let absent = |call, errno, remedy| State::Absent { call, errno, remedy };
     if !is_permitted() {
         let state = || absent("bpf(BPF_PROG_LOAD)", Errno::PERM, "run as root, or give CAP_BPF and CAP_PERFMON");
@@ -58,7 +63,7 @@ pub fn find() -> Found {
         Some(errno) => absent("bpf", errno, "use a kernel with BTF, outside of a container that refuses bpf"),
         None => State::Broken { what: error.chain() },
     };
-    let loaded = Object::load(Options { ring_bytes: RING_BYTES, simulate: false }).and_then(|mut object| {
+    let loaded = Object::load(options).and_then(|mut object| {
         let reader = object.reader()?;
         Ok((object, reader))
     });
@@ -154,6 +159,19 @@ impl Probes {
     /// The object that they come from.
     pub fn object_bytes() -> &'static [u8] {
         OBJECT
+    }
+
+    /// The object itself, for programs that decide.
+    pub(crate) fn object(&mut self) -> &mut Object {
+        &mut self.object
+    }
+
+    /// The counters ([`gait_ebpf::record::counter`]).
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub(crate) fn counters(&self) -> Result<[u64; gait_ebpf::record::counter::COUNT as usize], BpfError> {
+        self.object.counters()
     }
 
     /// What they report, once.

@@ -61,6 +61,23 @@ pub(super) fn by_engine(code: &str) -> Decided {
     denied(Source::Engine, code)
 }
 
+/// Reason code of a denial of what had happened already: the process was killed before it returned to its own code.
+const KILLED: &str = "guard_engine_killed";
+
+/// What is recorded for a denial that was a kill.
+pub(super) fn by_kill(mut decided: Decided) -> Decided {
+    if decided.enforced == Enforced::Deny {
+        decided.reason_codes.push(KILLED.to_owned());
+        decided.reason_codes = sorted(decided.reason_codes);
+    }
+    decided
+}
+
+/// Whether it was one: then nobody got an error.
+pub(super) fn is_kill(decided: &Decided) -> bool {
+    decided.reason_codes.iter().any(|code| code == KILLED)
+}
+
 fn denied(source: Source, code: &str) -> Decided {
     Decided {
         verdict: Verdict::Block,

@@ -23,8 +23,8 @@ pub use floor::GuardedPaths;
 pub(crate) use folder::PINS;
 pub use folder::{FolderError, RunFolder, SegmentFiles, remove_run, unsealed_runs};
 pub use rules::PolicyRules;
-pub use run::Session;
 pub(crate) use run::guarded_paths;
+pub use run::{Origin, Session};
 pub use seal::{SealError, Sealed, seal};
 pub use witness::Decided as DecidedExec;
 

@@ -11,8 +11,8 @@ use gait_core::digest::Sha256Hex;
 use gait_core::guarded::{GUARD_SCHEMA, Presigned, Presigner, Receipt, RunState, Signing};
 use gait_core::intent::Intent;
 use gait_core::journal::{
-    Body, Close, CloseReason, Decided, DecisionLine, DefineParts, Disagreement, Enforced, EngineName, Exec, Exit,
-    JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
+    Attribution, Body, Close, CloseReason, Decided, DecisionLine, DefineParts, Disagreement, Enforced, EngineName,
+    Exec, Exit, JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
 };
 use gait_core::name::name;
 use gait_core::policy::Verdict;
@@ -47,6 +47,19 @@ pub struct Session {
     pub(super) receipt: Receipt,
     pub(super) out: std::path::PathBuf,
     pub(super) policy_yaml: Vec<u8>,
+}
+
+/// Where a decision comes from that a program in the kernel made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose program.
+    pub engine: EngineName,
+    /// Whose action.
+    pub actor: Actor,
+    /// The action had happened when it was denied, so its process was killed.
+    pub killed: bool,
+    /// What may be wrong with the record.
+    pub attribution: Option<Attribution>,
 }
 
 pub(super) struct Shared {
@@ -171,12 +184,12 @@ impl Session {
     /// Writes down an action that a program in the kernel decided, did and reserved a record for. Floor, reference and
     /// compiled policy decide it again: if they come to something else, the run ends as a disagreement.
     ///
-    /// `allowed` is what the kernel did. A denial by the kernel's own floor goes to [`Judge::deny`] instead.
-    pub fn witnessed(&self, engine: EngineName, actor: Actor, action: &Action<'_>, allowed: bool) {
+    /// `allowed` is what the kernel did. A denial by the kernel's own floor goes to [`Session::refused`] instead.
+    pub fn witnessed(&self, origin: Origin, action: &Action<'_>, allowed: bool) {
         let shared = &self.shared;
-        let key = shared.keys.of((action, engine.is_of_kernel()));
-        let ruling =
-            shared.rule(actor, key, allowed, |shared, state, t| shared.define_judged(state, action, engine, t));
+        let key = shared.keys.of((action, origin.engine.is_of_kernel()));
+        let define = |shared: &Shared, state: &mut State, t| shared.define_judged(state, action, origin.into(), t);
+        let ruling = shared.rule(origin.into(), key, allowed, define);
         if (ruling == Ruling::Allow) != allowed {
             shared.with(|shared, state, t| {
                 if let Some(known) = state.known.get(key) {
@@ -187,6 +200,16 @@ impl Session {
                 Ok(())
             });
         }
+    }
+
+    /// Writes down a denial by the floor of a program in the kernel, which no policy can lift.
+    pub fn refused(&self, origin: Origin, action: &Action<'_>, floor: Floor) {
+        let shared = &self.shared;
+        let key = shared.keys.of((action, floor, origin.engine.is_of_kernel()));
+        let errno = floor.errno(action);
+        let define =
+            |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, origin.into(), t);
+        shared.rule(origin.into(), key, false, define);
     }
 
     /// Who has to be told when the supervisor moves a folder: what decides creations in the kernel refuses them meanwhile.
@@ -241,7 +264,8 @@ impl Drop for Session {
 impl Judge for Session {
     fn judge(&self, actor: Actor, action: &Action<'_>) -> Ruling {
         let key = self.shared.keys.of(action);
-        self.shared.rule(actor, key, false, |shared, state, t| shared.define_judged(state, action, shared.engine, t))
+        self.shared
+            .rule(actor.into(), key, false, |shared, state, t| shared.define_judged(state, action, shared.own(), t))
     }
 
     fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
@@ -250,8 +274,9 @@ impl Judge for Session {
 
     fn deny_as(&self, actor: Actor, action: &Action<'_>, floor: Floor, errno: Errno) -> Errno {
         let key = self.shared.keys.of((action, floor, errno.raw_os_error()));
-        let define = |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, t);
-        match self.shared.rule(actor, key, false, define) {
+        let define =
+            |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, shared.own(), t);
+        match self.shared.rule(actor.into(), key, false, define) {
             Ruling::Deny(errno) => errno,
             // A floor denial is never defined as anything else.
             Ruling::Allow => Errno::PERM,
@@ -302,7 +327,51 @@ impl Judge for Session {
     }
 }
 
+/// Who acted, and what may be wrong with the record of it.
+#[derive(Clone, Copy)]
+struct Acting {
+    actor: Actor,
+    attribution: Option<Attribution>,
+}
+
+impl From<Actor> for Acting {
+    fn from(actor: Actor) -> Self {
+        Self { actor, attribution: None }
+    }
+}
+
+impl From<Origin> for Acting {
+    fn from(origin: Origin) -> Self {
+        Self { actor: origin.actor, attribution: origin.attribution }
+    }
+}
+
+/// Who decided, and by what means a denial was enforced.
+#[derive(Clone, Copy)]
+struct Author {
+    engine: EngineName,
+    kills: bool,
+}
+
+impl From<Origin> for Author {
+    fn from(origin: Origin) -> Self {
+        Self { engine: origin.engine, kills: origin.killed }
+    }
+}
+
+impl Author {
+    /// A decision of this author's.
+    fn of(self, decided: Decided) -> Decided {
+        if self.kills { decide::by_kill(decided) } else { decided }
+    }
+}
+
 impl Shared {
+    /// The engine that answers calls, with an error where it denies.
+    fn own(&self) -> Author {
+        Author { engine: self.engine, kills: false }
+    }
+
     fn now(&self) -> u64 {
         boottime().saturating_sub(self.base)
     }
@@ -311,7 +380,7 @@ impl Shared {
     /// already, and is lost if it can't be recorded; else it is denied then.
     fn rule(
         &self,
-        actor: Actor,
+        who: Acting,
         key: Key,
         passed: bool,
         define: impl FnOnce(&Self, &mut State, u64) -> Result<Known, WriteError>,
@@ -324,7 +393,7 @@ impl Shared {
         }
         let t = self.now();
         let idle = state.is_idle();
-        let recorded = self.record(&mut state, actor, key, define, t);
+        let recorded = self.record(&mut state, who, key, define, t);
         if idle {
             self.changed.notify_all();
         }
@@ -346,12 +415,12 @@ impl Shared {
     fn record(
         &self,
         state: &mut State,
-        actor: Actor,
+        acting: Acting,
         key: Key,
         define: impl FnOnce(&Self, &mut State, u64) -> Result<Known, WriteError>,
         t: u64,
     ) -> Result<Option<Known>, WriteError> {
-        let who = state.who(actor.tid, t)?;
+        let who = state.who(acting.actor.tid, t)?;
         if state.has_strangers() {
             self.disagree(state, t)?;
             return Ok(None);
@@ -367,21 +436,17 @@ impl Shared {
                 known
             }
         };
-        let line = DecisionLine { def: known.def, proc: who.proc, tid: who.tid, ..DecisionLine::default() };
+        let attribution = acting.attribution;
+        let line =
+            DecisionLine { def: known.def, proc: who.proc, tid: who.tid, attribution, ..DecisionLine::default() };
         state.writer()?.decision(&line, known.verdict, t)?;
         Ok(Some(known))
     }
 
     /// First sight of an action that the policy may decide: floor, reference, compiled.
-    fn define_judged(
-        &self,
-        state: &mut State,
-        action: &Action<'_>,
-        engine: EngineName,
-        t: u64,
-    ) -> Result<Known, WriteError> {
+    fn define_judged(&self, state: &mut State, action: &Action<'_>, by: Author, t: u64) -> Result<Known, WriteError> {
         if let Some(floor) = self.paths.judge(action) {
-            return self.define_floor(state, action, floor, floor.errno(action), t);
+            return self.define_floor(state, action, floor, floor.errno(action), by, t);
         }
         let Ok(intent) = self.translator.translate(action) else {
             return self.define_untranslatable(state, t);
@@ -389,8 +454,8 @@ impl Shared {
         let said = self.rules.reference(&intent);
         let compiled = self.rules.compiled(action);
         let agreed = said.verdict == compiled;
-        let decided = decide::by_policy(said, self.enforcement);
-        let known = state.define(self, &intent, decided, engine, decide::policy_errno(action), t)?;
+        let decided = by.of(decide::by_policy(said, self.enforcement));
+        let known = state.define(self, &intent, decided, by.engine, decide::policy_errno(action), t)?;
         if !agreed {
             state.line(&Body::Disagreement(Disagreement { def: known.def, kernel: compiled }), t)?;
             self.halt(state, Stop::Disagreement);
@@ -404,12 +469,13 @@ impl Shared {
         action: &Action<'_>,
         floor: Floor,
         errno: Errno,
+        by: Author,
         t: u64,
     ) -> Result<Known, WriteError> {
         let Ok(intent) = self.translator.translate(action) else {
             return self.define_untranslatable(state, t);
         };
-        state.define(self, &intent, decide::by_floor(floor), self.engine, errno, t)
+        state.define(self, &intent, by.of(decide::by_floor(floor)), by.engine, errno, t)
     }
 
     /// No argument the kernel passes on leads here; if one did, its record would say so.
@@ -594,8 +660,8 @@ impl State {
         let def = self.definitions + 1;
         let canonical = intent.canonical_bytes()?;
         let errno = match ruling {
-            Ruling::Allow => None,
-            Ruling::Deny(errno) => Some(decide::errno_name(errno)),
+            Ruling::Deny(errno) if !decide::is_kill(&decision) => Some(decide::errno_name(errno)),
+            Ruling::Allow | Ruling::Deny(_) => None,
         };
         let Self { spellings, writer, .. } = self;
         let digest = Sha256Hex::of(&canonical);

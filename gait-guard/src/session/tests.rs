@@ -6,7 +6,7 @@ use std::path::Path;
 
 use gait_core::guarded::{Host, Plan, PolicyPlan};
 use gait_core::intent::{Intent, TargetKind};
-use gait_core::journal::EngineName;
+use gait_core::journal::{Attribution, EngineName};
 use gait_core::policy::Verdict;
 use gait_core::runpack::container::Container;
 use gait_core::signature::PrivateKey;
@@ -194,14 +194,44 @@ fn the_first_disagreement_ends_the_run() {
     assert!(!member(&finished.bundle, "results.jsonl").contains("exit_code"));
 }
 
+fn from(engine: EngineName) -> Origin {
+    Origin { engine, actor: me(), killed: false, attribution: None }
+}
+
+#[test]
+fn a_denial_of_what_had_happened_is_a_kill_and_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let origin = Origin { killed: true, attribution: Some(Attribution::SharedFdTable), ..from(EngineName::Hybrid) };
+    session.witnessed(origin, &read("/work/secret"), false);
+    session.refused(origin, &Action::Unresolved { op: PathOp::Read, why: Why::Unreachable }, Floor::Unresolved);
+    assert_eq!(session.stopped(), None);
+    // The same, held: an error.
+    assert!(matches!(session.judge(me(), &read("/work/secret")), Ruling::Deny(_)));
+    let finished = session.finish(Outcome::Signalled(9)).unwrap();
+    assert!(finished.summary.complete);
+    let journal = member(&finished.bundle, "decisions/000001.jsonl");
+    let lines: Vec<serde_json::Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).collect::<Vec<_>>();
+    let [killed, unresolved, held] = of("define")[..] else { panic!("{journal}") };
+    for line in [killed, unresolved] {
+        assert_eq!((&line["engine"], line.get("errno")), (&"hybrid".into(), None), "{line}");
+        assert!(line["decision"]["reason_codes"].as_array().unwrap().contains(&"guard_engine_killed".into()), "{line}");
+    }
+    assert_eq!((&held["engine"], &held["errno"]), (&"notify".into(), &"EACCES".into()), "{held}");
+    assert_eq!(held["intent_digest"], killed["intent_digest"]);
+    let marked = of("decision").iter().filter(|line| line["attribution"] == "shared_fd_table").count();
+    assert_eq!((of("decision").len(), marked), (3, 2));
+}
+
 #[test]
 fn what_the_kernel_let_through_after_the_end_is_not_counted_as_denied() {
     let home = tempfile::tempdir().unwrap();
     let session = Session::start(config(home.path(), "run_x")).unwrap();
-    session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), true);
+    session.witnessed(from(EngineName::Lsm), &read("/work/a"), true);
     session.stop(Stop::Disk);
     for passed in [true, true, false] {
-        session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), passed);
+        session.witnessed(from(EngineName::Lsm), &read("/work/a"), passed);
     }
     let finished = session.finish(Outcome::Signalled(9)).unwrap();
     assert!(!finished.summary.complete);
