@@ -5,20 +5,19 @@
 //! own code; another thread of it can have read from the descriptor by then.
 
 use core::ffi::c_void;
-use core::ptr;
 
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use gait_ebpf::op::{HELD_FLAGS, Op};
-use gait_ebpf::record::{counter, kind, open};
+use gait_ebpf::record::{ARGUMENT_BYTES, counter, kind, open};
 use gait_ebpf::tables::{FLOOR_OUTSIDER, FLOOR_PATH, FLOOR_UNRESOLVED, PATH_BYTES, allows, floor};
 
 use crate::automaton;
 use crate::kernel::{
-    self, O_FDT_FD, O_FDT_MAX, O_FILE_INODE, O_FILE_PATH, O_FILES_COUNT, O_FILES_FDT, O_INODE_MODE, O_INODE_NLINK,
-    O_INODE_SB, O_REGS_NR, O_REGS_SECOND, O_REGS_THIRD, O_SB_MAGIC, O_TASK_FILES, SIMULATE, constant, half, member,
-    word,
+    self, O_FDT_FD, O_FDT_MAX, O_FILE_INODE, O_FILE_PATH, O_FILES_COUNT, O_FILES_FDT, O_FS_PWD, O_INODE_MODE,
+    O_INODE_NLINK, O_INODE_SB, O_REGS_FIRST, O_REGS_NR, O_REGS_SECOND, O_REGS_THIRD, O_SB_MAGIC, O_TASK_FILES,
+    O_TASK_FS, SIMULATE, address_of, constant, half, member, word,
 };
 use crate::path::{self, Found};
 use crate::ring;
@@ -27,11 +26,12 @@ use crate::scope::{self, Scratch};
 const OPEN: u64 = 2;
 const OPENAT: u64 = 257;
 const EACCES: i64 = 13;
+const AT_FDCWD: i32 = -100;
 const PROC_MAGIC: u64 = 0x9fa0;
 const TYPE_OF_MODE: u32 = 0xf000;
 const FOLDER: u32 = 0x4000;
-/// Where an empty path starts, nearly: nothing is walked.
-const NOTHING: u32 = PATH_BYTES as u32 - 1;
+/// Where an empty path starts.
+const NOTHING: u32 = PATH_BYTES as u32;
 
 /// A system call returned.
 #[btf_tracepoint(function = "sys_exit")]
@@ -43,8 +43,11 @@ pub fn on_open(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let Some(scratch) = scope::mine() else { return 0 };
-    // SAFETY: as above. No argument register is changed by a call.
-    let flags: u64 = unsafe { if call == OPEN { member(regs, &O_REGS_SECOND) } else { member(regs, &O_REGS_THIRD) } };
+    // No argument register is changed by a call.
+    // SAFETY: as above.
+    let (first, second, third): (u64, u64, u64) =
+        unsafe { (member(regs, &O_REGS_FIRST), member(regs, &O_REGS_SECOND), member(regs, &O_REGS_THIRD)) };
+    let (folder, name, flags) = if call == OPEN { (AT_FDCWD, first, second) } else { (first as i32, second, third) };
     if flags as u32 & HELD_FLAGS != 0 {
         // The supervisor's: decided, recorded and opened by it.
         return 0;
@@ -54,7 +57,7 @@ pub fn on_open(ctx: BtfTracePointContext) -> i32 {
         // Landlock or the mode of the file, which can't be told apart. A record that has no room is counted as lost, and
         // that ends the run: there is nothing to be undone.
         ring::count(counter::DENIED);
-        record(scratch, Op::Read as u32, FLOOR_UNRESOLVED, false, open::REFUSED, NOTHING);
+        refused(scratch, folder, name);
         return 0;
     }
     if result >= 0 && !opened(scratch, result as u32) {
@@ -64,6 +67,40 @@ pub fn on_open(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Records what was called by `name`, from `folder` if it is relative.
+#[inline(always)]
+fn refused(scratch: &mut Scratch, folder: i32, name: u64) {
+    let mut header = ring::header(kind::SPELT, 0, 0);
+    // SAFETY: the helper writes at most the whole of the path's place.
+    let read = unsafe {
+        h::bpf_probe_read_user_str((&raw mut scratch.path).cast(), ARGUMENT_BYTES as u32, name as *const c_void)
+    };
+    if read > 0 && read <= ARGUMENT_BYTES as i64 {
+        // With the NUL at its end.
+        header.size = read as u32;
+    }
+    if !ring::put_front(scratch, header) {
+        ring::count(counter::NO_ROOM);
+    }
+    let of_folder = if folder == AT_FDCWD {
+        // SAFETY: the current task, whose type the verifier knows.
+        let places: *const c_void = unsafe { member(kernel::current(), &O_TASK_FS) };
+        if places.is_null() { 0 } else { address_of(places, &O_FS_PWD) as u64 }
+    } else {
+        let (file, _) = file(folder as u32);
+        if file == 0 { 0 } else { file.wrapping_add(offset(&O_FILE_PATH)) }
+    };
+    let mut start = NOTHING;
+    if of_folder != 0 {
+        let resolved = path::of_path::<false>(scratch, of_folder, false);
+        if resolved.found == Found::Whole {
+            start = resolved.start;
+        }
+    }
+    let about = open::REFUSED | if scratch.shares != 0 { open::SHARED } else { 0 };
+    record(scratch, Op::Read as u32, FLOOR_UNRESOLVED, false, about, start);
+}
+
 /// Decides about the file behind a new descriptor and records that. False: it must not be used.
 #[inline(always)]
 fn opened(scratch: &mut Scratch, number: u32) -> bool {
@@ -71,17 +108,14 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
     if scratch.shares != 0 {
         about |= open::SHARED;
     }
-    let (start, found) = if file == 0 {
-        (NOTHING, Found::Unknown)
-    } else {
-        let resolved = path::of_path::<false>(scratch, file.wrapping_add(offset(&O_FILE_PATH)), false);
-        (resolved.start, resolved.found)
-    };
+    let inode = word(file.wrapping_add(offset(&O_FILE_INODE)));
+    let resolved = path::of_path::<true>(scratch, file.wrapping_add(offset(&O_FILE_PATH)), is_of_proc(inode));
+    let (start, owner) = (resolved.start, resolved.owner);
+    let found = if file == 0 { Found::Unknown } else { resolved.found };
     if found == Found::Detached && about & open::SHARED == 0 {
         // A pipe, a socket or a memory file of its own, by way of /proc/self/fd: nothing that a policy names.
         return true;
     }
-    let inode = word(file.wrapping_add(offset(&O_FILE_INODE)));
     let mode = half(inode.wrapping_add(offset(&O_INODE_MODE))) & 0xffff;
     if half(inode.wrapping_add(offset(&O_INODE_NLINK))) == 0 {
         about |= open::UNLINKED;
@@ -94,7 +128,7 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
     if found != Found::Whole {
         ring::count(counter::UNRESOLVED);
         outcome = FLOOR_UNRESOLVED;
-    } else if is_of_process(bytes, start, inode) {
+    } else if owner != 0 && !scope::has_number(owner) {
         outcome = FLOOR_OUTSIDER;
     } else if allows(automaton::decide(floor::LOOK, bytes, start, end)) {
         outcome = automaton::decide(op, bytes, start, end);
@@ -142,24 +176,10 @@ fn file(number: u32) -> (u64, u64) {
     (word(first.wrapping_add(u64::from(number) * 8)), about)
 }
 
-/// Whether the object is in procfs and of a process, or in a procfs that is not `/proc`: whose process it is can't be told
-/// here. Landlock keeps those of `/proc` closed already.
+/// Whether an inode is on a procfs.
 #[inline(always)]
-fn is_of_process(bytes: *const u8, start: u32, inode: u64) -> bool {
-    let of = word(inode.wrapping_add(offset(&O_INODE_SB)));
-    if word(of.wrapping_add(offset(&O_SB_MAGIC))) != PROC_MAGIC {
-        return false;
-    }
-    let at = |index: u32| {
-        // SAFETY: masked to the size of the array.
-        unsafe { ptr::read_volatile(bytes.add((start + index) as usize & (PATH_BYTES - 1))) }
-    };
-    let length = PATH_BYTES as u32 - start;
-    let is_below = at(1) == b'p' && at(2) == b'r' && at(3) == b'o' && at(4) == b'c';
-    if length == 5 && is_below {
-        return false;
-    }
-    !(length > 6 && is_below && at(5) == b'/' && !at(6).is_ascii_digit())
+fn is_of_proc(inode: u64) -> bool {
+    word(word(inode.wrapping_add(offset(&O_INODE_SB))).wrapping_add(offset(&O_SB_MAGIC))) == PROC_MAGIC
 }
 
 #[inline(always)]

@@ -53,6 +53,8 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     }
     arguments(scratch, file);
     scratch.state = 0;
+    // An exec ends all other threads and takes a descriptor table of its own.
+    scratch.shares = 0;
     let task = kernel::current();
     scope::note(task, kernel::number(task));
     let resolved = path::of_path::<false>(scratch, address_of(file, &O_FILE_PATH) as u64, false);

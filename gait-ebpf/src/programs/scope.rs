@@ -24,7 +24,7 @@ pub struct Scratch {
     pub state: u32,
     /// The number under which the task is noted in [`NUMBERS`], 0 for none.
     pub number: u32,
-    /// 1: shared its descriptor table with another task at some time.
+    /// 1: shared its descriptor table with another task at some time since it began to run its program.
     pub shares: u32,
     /// Before the path.
     pub room: [u8; 64],
