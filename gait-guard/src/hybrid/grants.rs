@@ -109,8 +109,10 @@ impl Survey<'_> {
         let is_divided = match span {
             Span::None => return Ok(()),
             Span::All => false,
-            // Who may make something there expects to read it.
-            Span::Mixed { by_place, begun } => (by_place || begun) && !self.is_written(path),
+            // Who may make something there expects to read it. Processes come and go: their folder is granted whole or not.
+            Span::Mixed { by_place, begun } => {
+                (by_place || begun) && !self.is_written(path) && path != Path::new("/proc")
+            }
         };
         if !(is_divided || self.holds_closed(path)) {
             self.grants.names_are_denied |= span != Span::All;
@@ -166,23 +168,17 @@ impl Survey<'_> {
         self.grants.rules.extend(more);
     }
 
-    /// The guard's own, and the folders of processes: what is in those of others can't be told from what is in one's own.
     fn is_closed(&self, path: &Path) -> bool {
-        self.bounds.closed.iter().any(|closed| path.starts_with(closed)) || is_of_process(path)
+        self.bounds.closed.iter().any(|closed| path.starts_with(closed))
     }
 
     fn holds_closed(&self, path: &Path) -> bool {
-        Path::new("/proc").starts_with(path) || self.bounds.closed.iter().any(|closed| closed.starts_with(path))
+        self.bounds.closed.iter().any(|closed| closed.starts_with(path))
     }
 
     fn is_written(&self, path: &Path) -> bool {
         self.written.iter().any(|prefix| path.starts_with(prefix) && prefix != Path::new("/"))
     }
-}
-
-fn is_of_process(path: &Path) -> bool {
-    let below = path.strip_prefix("/proc").ok().and_then(|rest| rest.components().next());
-    below.is_some_and(|first| first.as_os_str().as_bytes().iter().all(u8::is_ascii_digit))
 }
 
 /// The folders and files that stand for `prefixes`, by their own names: rules are about what is there, not about links.
@@ -290,13 +286,20 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_never_granted() {
+    fn processes_are_granted_all_or_none() {
         let scene = Scene::new(&[]);
-        let rules = scene.rules(&[], "bin", "work");
-        let grants = scene.grants(&rules, &[], "work").unwrap();
-        assert!(grants.rules.iter().any(|grant| grant.path == Path::new("/proc/stat")));
-        assert!(grants.rules.iter().all(|grant| !is_of_process(&grant.path) && grant.path != Path::new("/proc")));
-        assert!(is_of_process(Path::new("/proc/1/environ")) && !is_of_process(Path::new("/proc/cpuinfo")));
+        let covers = |deny: &[&str]| {
+            let grants = scene.grants(&scene.rules(deny, "bin", "work"), &[], "work").unwrap();
+            let is_of_processes = |grant: &&Grant| grant.path.starts_with("/proc") || grant.path == Path::new("/");
+            let rules: Vec<Grant> = grants.rules.iter().filter(is_of_processes).cloned().collect();
+            (
+                rules.iter().map(|grant| grant.path.to_str().unwrap().to_owned()).collect::<Vec<_>>(),
+                grants.names_are_denied,
+            )
+        };
+        assert_eq!(covers(&["/etc/shadow"]), (vec!["/proc".to_owned()], false));
+        assert_eq!(covers(&["/proc/kcore"]), (vec!["/proc".to_owned()], true));
+        assert_eq!(covers(&["/proc", "/proc/**"]), (vec![], false));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From records to the session: what the kernel decided is decided again and written down.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +13,13 @@ use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UN
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 
+use super::refused;
 use crate::bpf::BpfError;
 use crate::bpf::watch::{Decision, Decisions, Watch};
 use crate::event::{Action, Actor, PathOp, Via, Why};
 use crate::intent::path_op;
 use crate::notify::{TEMPORARY, is_number};
-use crate::session::{Floor, Origin, Session, Stop};
+use crate::session::{Denial, Floor, Origin, Session, Stop};
 
 /// By [`counter`].
 pub(crate) type Counters = [u64; counter::COUNT as usize];
@@ -74,6 +76,7 @@ struct Feeder {
 impl Feeder {
     /// Until the run is over and the ring is empty.
     fn run(&self) {
+        let mut spelt = HashMap::new();
         loop {
             // Looked at before the ring: what was written before it was set is taken.
             let over = self.over.load(Ordering::Acquire);
@@ -81,9 +84,9 @@ impl Feeder {
                 // What is in the ring; the session takes in the process tree, decisions come here.
                 self.session.observe();
                 let Some(decision) = self.decisions.take() else { break };
-                take(&self.session, &decision);
+                take(&self.session, &mut spelt, decision);
                 while let Some(decision) = self.decisions.take() {
-                    take(&self.session, &decision);
+                    take(&self.session, &mut spelt, decision);
                 }
             }
             if over {
@@ -96,21 +99,34 @@ impl Feeder {
     }
 }
 
-fn take(session: &Session, (header, payload): &Decision) {
+/// By thread: what it called the file that its next record is about.
+type Spelt = HashMap<u32, Vec<u8>>;
+
+fn take(session: &Session, spelt: &mut Spelt, (header, payload): Decision) {
     let engine = match header.kind {
         kind::PATH => EngineName::Lsm,
         kind::OPEN => EngineName::Hybrid,
+        kind::SPELT => {
+            spelt.insert(header.tid, payload);
+            return;
+        }
         // A lock held because the first one failed, or a record that nobody writes.
         _ => return session.stop(Stop::Disagreement),
     };
-    let Some(told) = told(header, payload) else { return session.stop(Stop::GuardError) };
+    let Some(mut told) = told(&header, &payload) else { return session.stop(Stop::GuardError) };
     let attribution = told.is_shared.then_some(Attribution::SharedFdTable);
-    let passed = header.detail == 1;
-    let origin =
-        Origin { engine, actor: Actor { tid: header.tid as i32 }, killed: told.is_open && !passed, attribution };
-    match told.floor {
+    let actor = Actor { tid: header.tid as i32 };
+    let mut origin = Origin { engine, actor, denial: told.denial, attribution };
+    if told.is_refused
+        && let Some(named) = spelt.remove(&header.tid).and_then(|name| refused::find(&name, &payload))
+    {
+        origin.denial = Denial::Spelt;
+        let action = Action::Path { op: named.op, path: named.path.into(), via: None };
+        return session.turned_away(origin, &action, named.is_readable);
+    }
+    match told.floor.take() {
         Some(floor) => session.refused(origin, &told.action, floor),
-        None => session.witnessed(origin, &told.action, passed),
+        None => session.witnessed(origin, &told.action, header.detail == 1),
     }
 }
 
@@ -120,30 +136,32 @@ struct Told<'a> {
     action: Action<'a>,
     /// The kernel denied it by this, whatever the policy says. What the path alone explains is found again by the session.
     floor: Option<Floor>,
-    /// It had happened when it was decided: a denial is a kill.
-    is_open: bool,
+    denial: Denial,
+    /// The kernel itself refused it, before there was an object.
+    is_refused: bool,
     is_shared: bool,
 }
 
 fn told<'a>(header: &Header, path: &'a [u8]) -> Option<Told<'a>> {
     let op = Op::of(header.op).and_then(path_op)?;
     let is_return = header.kind == kind::OPEN;
-    let about = if is_return { header.extra } else { 0 };
+    let is = |bit| is_return && header.extra & bit != 0;
+    let is_refused = is(open::REFUSED);
     let via = (op == PathOp::Map).then_some(Via::Mmap);
-    let path = if about & open::UNLINKED != 0 { without_number(path) } else { path.into() };
+    let path = if is(open::UNLINKED) { without_number(path) } else { path.into() };
     let whole = Action::Path { op, path, via };
     let (action, floor) = match header.outcome {
         FLOOR_OUTSIDER => (whole, Some(Floor::Outsider)),
         FLOOR_PRIVILEGE => (whole, Some(Floor::Privilege)),
         FLOOR_UNRESOLVED => {
-            let why = if about & open::REFUSED != 0 { Why::Refused } else { Why::Unreachable };
+            let why = if is_refused { Why::Refused } else { Why::Unreachable };
             (Action::Unresolved { op, why }, Some(Floor::Unresolved))
         }
         ENGINE_MOVING => (whole, Some(Floor::Unresolved)),
         _ => (whole, None),
     };
-    let is_open = is_return && about & open::REFUSED == 0;
-    Some(Told { action, floor, is_open, is_shared: about & open::SHARED != 0 })
+    let denial = if is_return && !is_refused { Denial::Kill } else { Denial::Error };
+    Some(Told { action, floor, denial, is_refused, is_shared: is(open::SHARED) })
 }
 
 /// A file that never had a name is called by its inode in the kernel, and in records as `notify` calls it.
@@ -192,8 +210,9 @@ mod tests {
             let action = Action::Unresolved { op: PathOp::Read, why };
             let said = says(of_open(Op::Read, FLOOR_UNRESOLVED, about), b"");
             assert_eq!(said, Some((action, Some(Floor::Unresolved), false)));
-            let is_open = told(&of_open(Op::Read, FLOOR_UNRESOLVED, about), b"").map(|told| told.is_open);
-            assert_eq!(is_open, Some(why != Why::Refused), "nothing was opened, so nobody was killed");
+            let denial = told(&of_open(Op::Read, FLOOR_UNRESOLVED, about), b"").map(|told| told.denial);
+            // Nothing was opened, so nobody was killed.
+            assert_eq!(denial, Some(if why == Why::Refused { Denial::Error } else { Denial::Kill }));
         }
         assert_eq!(says(Header { op: 99, ..of_open(Op::Read, allow, 0) }, b"/a"), None);
     }
@@ -202,9 +221,7 @@ mod tests {
     fn the_mode_in_a_record_of_a_hook_is_no_bit_about_an_open() {
         let header = Header { kind: kind::PATH, extra: 0o777, ..of_open(Op::Create, outcome(3, Effect::Allow), 0) };
         let told = told(&header, b"/a/#7").unwrap();
-        assert_eq!(
-            told,
-            Told { action: path(PathOp::Create, b"/a/#7"), floor: None, is_open: false, is_shared: false }
-        );
+        assert_eq!((told.action, told.denial), (path(PathOp::Create, b"/a/#7"), Denial::Error));
+        assert!(!told.is_shared && !told.is_refused);
     }
 }

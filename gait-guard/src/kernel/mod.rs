@@ -3,6 +3,7 @@
 
 pub(crate) mod feed;
 mod floor;
+mod refused;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use gait_core::policy::Verdict;
 use rustix::io::Errno;
 
 use super::config::{Enforcement, Said};
-use super::{Floor, Ruling};
+use super::{Denial, Floor, Ruling};
 use crate::event::{Action, Why};
 
 /// What is recorded for the policy's word.
@@ -63,17 +63,24 @@ pub(super) fn by_engine(code: &str) -> Decided {
 
 /// Reason code of a denial of what had happened already: the process was killed before it returned to its own code.
 const KILLED: &str = "guard_engine_killed";
+/// Reason code of a denial whose target is what the caller called it: the object itself was never there.
+const SPELT: &str = "guard_engine_as_spelt";
 
-/// What is recorded for a denial that was a kill.
-pub(super) fn by_kill(mut decided: Decided) -> Decided {
-    if decided.enforced == Enforced::Deny {
-        decided.reason_codes.push(KILLED.to_owned());
+/// A decision, with what is to be known about how it was enforced if it is a denial.
+pub(super) fn denied_by(mut decided: Decided, denial: Denial) -> Decided {
+    let code = match denial {
+        Denial::Error => None,
+        Denial::Spelt => Some(SPELT),
+        Denial::Kill => Some(KILLED),
+    };
+    if let (Some(code), Enforced::Deny) = (code, decided.enforced) {
+        decided.reason_codes.push(code.to_owned());
         decided.reason_codes = sorted(decided.reason_codes);
     }
     decided
 }
 
-/// Whether it was one: then nobody got an error.
+/// Whether it was a kill: then nobody got an error.
 pub(super) fn is_kill(decided: &Decided) -> bool {
     decided.reason_codes.iter().any(|code| code == KILLED)
 }

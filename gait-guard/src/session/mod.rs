@@ -24,7 +24,7 @@ pub(crate) use folder::PINS;
 pub use folder::{FolderError, RunFolder, SegmentFiles, remove_run, unsealed_runs};
 pub use rules::PolicyRules;
 pub(crate) use run::guarded_paths;
-pub use run::{Origin, Session};
+pub use run::{Denial, Origin, Session};
 pub use seal::{SealError, Sealed, seal};
 pub use witness::Decided as DecidedExec;
 

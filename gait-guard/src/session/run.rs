@@ -39,6 +39,9 @@ const CHECKPOINT_AGE: u64 = 1_000_000_000;
 /// Longest recorded argument vector, in bytes of names.
 const ARGV_LIMIT: usize = 64 << 10;
 
+/// Reason code of what the policy allows and the boundary of the engine does not.
+const REFUSED: &str = "guard_engine_refused";
+
 /// A run that goes on. Engines use it as their [`Judge`] through a shared reference.
 pub struct Session {
     pub(super) shared: Arc<Shared>,
@@ -49,6 +52,17 @@ pub struct Session {
     pub(super) policy_yaml: Vec<u8>,
 }
 
+/// How a program in the kernel, or the kernel itself, denied something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// With an error, on the object that the kernel had before it.
+    Error,
+    /// With an error, before there was an object: what it was is known only from what the caller called it.
+    Spelt,
+    /// It had happened, so the process was killed.
+    Kill,
+}
+
 /// Where a decision comes from that a program in the kernel made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -56,8 +70,8 @@ pub struct Origin {
     pub engine: EngineName,
     /// Whose action.
     pub actor: Actor,
-    /// The action had happened when it was denied, so its process was killed.
-    pub killed: bool,
+    /// How a denial was enforced.
+    pub denial: Denial,
     /// What may be wrong with the record.
     pub attribution: Option<Attribution>,
 }
@@ -187,7 +201,7 @@ impl Session {
     /// `allowed` is what the kernel did. A denial by the kernel's own floor goes to [`Session::refused`] instead.
     pub fn witnessed(&self, origin: Origin, action: &Action<'_>, allowed: bool) {
         let shared = &self.shared;
-        let key = shared.keys.of((action, origin.engine.is_of_kernel()));
+        let key = shared.keys.of((action, origin.engine.is_of_kernel(), origin.denial));
         let define = |shared: &Shared, state: &mut State, t| shared.define_judged(state, action, origin.into(), t);
         let ruling = shared.rule(origin.into(), key, allowed, define);
         if (ruling == Ruling::Allow) != allowed {
@@ -205,11 +219,34 @@ impl Session {
     /// Writes down a denial by the floor of a program in the kernel, which no policy can lift.
     pub fn refused(&self, origin: Origin, action: &Action<'_>, floor: Floor) {
         let shared = &self.shared;
-        let key = shared.keys.of((action, floor, origin.engine.is_of_kernel()));
+        let key = shared.keys.of((action, floor, origin.engine.is_of_kernel(), origin.denial));
         let errno = floor.errno(action);
         let define =
             |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, origin.into(), t);
         shared.rule(origin.into(), key, false, define);
+    }
+
+    /// Writes down an open that the kernel refused without asking anybody (`EACCES`). `is_readable`: by its mode, so that
+    /// what refused it was Landlock.
+    ///
+    /// The policy denies it too, or it would have let it be tried, or the boundary is narrower than the policy.
+    pub fn turned_away(&self, origin: Origin, action: &Action<'_>, is_readable: bool) {
+        match self.foresee(action) {
+            Ruling::Deny(_) => self.witnessed(origin, action, false),
+            Ruling::Allow if !is_readable => self.witnessed(origin, action, true),
+            Ruling::Allow => {
+                let shared = &self.shared;
+                let key = shared.keys.of((action, REFUSED));
+                let define = |shared: &Shared, state: &mut State, t| {
+                    let Ok(intent) = shared.translator.translate(action) else {
+                        return shared.define_untranslatable(state, t);
+                    };
+                    let decided = Author::from(origin).of(decide::by_engine(REFUSED));
+                    state.define(shared, &intent, decided, origin.engine, Errno::ACCESS, t)
+                };
+                shared.rule(origin.into(), key, false, define);
+            }
+        }
     }
 
     /// Who has to be told when the supervisor moves a folder: what decides creations in the kernel refuses them meanwhile.
@@ -350,26 +387,26 @@ impl From<Origin> for Acting {
 #[derive(Clone, Copy)]
 struct Author {
     engine: EngineName,
-    kills: bool,
+    denial: Denial,
 }
 
 impl From<Origin> for Author {
     fn from(origin: Origin) -> Self {
-        Self { engine: origin.engine, kills: origin.killed }
+        Self { engine: origin.engine, denial: origin.denial }
     }
 }
 
 impl Author {
     /// A decision of this author's.
     fn of(self, decided: Decided) -> Decided {
-        if self.kills { decide::by_kill(decided) } else { decided }
+        decide::denied_by(decided, self.denial)
     }
 }
 
 impl Shared {
     /// The engine that answers calls, with an error where it denies.
     fn own(&self) -> Author {
-        Author { engine: self.engine, kills: false }
+        Author { engine: self.engine, denial: Denial::Error }
     }
 
     fn now(&self) -> u64 {

@@ -195,14 +195,15 @@ fn the_first_disagreement_ends_the_run() {
 }
 
 fn from(engine: EngineName) -> Origin {
-    Origin { engine, actor: me(), killed: false, attribution: None }
+    Origin { engine, actor: me(), denial: Denial::Error, attribution: None }
 }
 
 #[test]
 fn a_denial_of_what_had_happened_is_a_kill_and_says_so() {
     let home = tempfile::tempdir().unwrap();
     let session = Session::start(config(home.path(), "run_x")).unwrap();
-    let origin = Origin { killed: true, attribution: Some(Attribution::SharedFdTable), ..from(EngineName::Hybrid) };
+    let origin =
+        Origin { denial: Denial::Kill, attribution: Some(Attribution::SharedFdTable), ..from(EngineName::Hybrid) };
     session.witnessed(origin, &read("/work/secret"), false);
     session.refused(origin, &Action::Unresolved { op: PathOp::Read, why: Why::Unreachable }, Floor::Unresolved);
     assert_eq!(session.stopped(), None);
@@ -222,6 +223,35 @@ fn a_denial_of_what_had_happened_is_a_kill_and_says_so() {
     assert_eq!(held["intent_digest"], killed["intent_digest"]);
     let marked = of("decision").iter().filter(|line| line["attribution"] == "shared_fd_table").count();
     assert_eq!((of("decision").len(), marked), (3, 2));
+}
+
+#[test]
+fn an_open_that_the_kernel_refused_is_the_policys_denial_or_the_boundarys() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let origin = Origin { denial: Denial::Spelt, ..from(EngineName::Hybrid) };
+    session.turned_away(origin, &read("/work/secret"), true);
+    session.turned_away(origin, &read("/work/later"), true);
+    session.turned_away(origin, &read("/work/unreadable"), false);
+    assert_eq!(session.stopped(), None);
+    let finished = session.finish(Outcome::Exited(0)).unwrap();
+    let journal = member(&finished.bundle, "decisions/000001.jsonl");
+    let lines = journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<String> = lines
+        .filter(|line| line["type"] == "define")
+        .map(|line| {
+            let (decision, value) = (&line["decision"], &line["intent"]["targets"][0]["value"]);
+            format!("{value} {} {} {}", decision["source"], decision["enforced"], decision["reason_codes"])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#""/work/secret" "policy" "deny" ["guard_engine_as_spelt","matched_rule_toy"]"#,
+            r#""/work/later" "engine" "deny" ["guard_engine_as_spelt","guard_engine_refused"]"#,
+            r#""/work/unreadable" "policy" "allow" ["matched_rule_toy"]"#,
+        ]
+    );
 }
 
 #[test]
