@@ -124,7 +124,8 @@ fn differs(recorded: &Decided, now: &Decision, compare: Compare) -> bool {
         return true;
     }
     // Approval, simulation and how the engine enforced it are not the policy's words.
-    let foreign = ["approval_", "simulated_", "simulate_mode_non_enforcing", "guard_engine_"];
+    let foreign =
+        ["approval_", "simulated_", "simulate_mode_non_enforcing", "guard_engine_killed", "guard_engine_as_spelt"];
     let own = recorded.reason_codes.iter().filter(|code| !foreign.iter().any(|start| code.starts_with(start)));
     compare == Compare::Reasons && (!own.eq(now.reason_codes.iter()) || recorded.matched_rule != now.matched_rule)
 }

@@ -11,11 +11,10 @@ use gait_core::digest::Sha256Hex;
 use gait_core::guarded::{GUARD_SCHEMA, Presigned, Presigner, Receipt, RunState, Signing};
 use gait_core::intent::Intent;
 use gait_core::journal::{
-    Attribution, Body, Close, CloseReason, Decided, DecisionLine, DefineParts, Disagreement, Enforced, EngineName,
-    Exec, Exit, JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
+    Body, Close, CloseReason, Decided, DecisionLine, DefineParts, Disagreement, Enforced, EngineName, Exec, Exit,
+    JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
 };
 use gait_core::name::name;
-use gait_core::policy::Verdict;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -26,6 +25,7 @@ use super::floor::GuardedPaths;
 use super::folder::{RunFolder, SegmentFiles};
 use super::known::{Key, Keys, Known, KnownActions, Spellings};
 use super::observe::Observer;
+use super::origin::{Acting, Author};
 use super::process::{ProcFs, Processes, Who};
 use super::signer::Signer;
 use super::{ExecEnd, Floor, Judge, Ruling};
@@ -39,9 +39,6 @@ const CHECKPOINT_AGE: u64 = 1_000_000_000;
 /// Longest recorded argument vector, in bytes of names.
 const ARGV_LIMIT: usize = 64 << 10;
 
-/// Reason code of what the policy allows and the boundary of the engine does not.
-const REFUSED: &str = "guard_engine_refused";
-
 /// A run that goes on. Engines use it as their [`Judge`] through a shared reference.
 pub struct Session {
     pub(super) shared: Arc<Shared>,
@@ -52,37 +49,13 @@ pub struct Session {
     pub(super) policy_yaml: Vec<u8>,
 }
 
-/// How a program in the kernel, or the kernel itself, denied something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Denial {
-    /// With an error, on the object that the kernel had before it.
-    Error,
-    /// With an error, before there was an object: what it was is known only from what the caller called it.
-    Spelt,
-    /// It had happened, so the process was killed.
-    Kill,
-}
-
-/// Where a decision comes from that a program in the kernel made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Whose program.
-    pub engine: EngineName,
-    /// Whose action.
-    pub actor: Actor,
-    /// How a denial was enforced.
-    pub denial: Denial,
-    /// What may be wrong with the record.
-    pub attribution: Option<Attribution>,
-}
-
 pub(super) struct Shared {
     state: Mutex<State>,
     /// Lines without a checkpoint appeared, or the session ends.
     changed: Condvar,
     /// Readable once the session can't go on.
     stopped: OwnedFd,
-    keys: Keys,
+    pub(super) keys: Keys,
     base: u64,
     rules: Box<dyn Rules>,
     pub(super) translator: Translator,
@@ -98,7 +71,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     /// Gone once the journal is closed.
     writer: Option<Writer<SegmentFiles>>,
-    known: KnownActions,
+    pub(super) known: KnownActions,
     spellings: Spellings,
     pub(super) processes: Processes,
     definitions: u64,
@@ -193,60 +166,6 @@ impl Session {
             let Some(proc) = state.processes.ended(pid) else { return Ok(()) };
             state.line(&Body::Exit(exit_line(proc, outcome)), t).map(drop)
         });
-    }
-
-    /// Writes down an action that a program in the kernel decided, did and reserved a record for. Floor, reference and
-    /// compiled policy decide it again: if they come to something else, the run ends as a disagreement.
-    ///
-    /// `allowed` is what the kernel did. A denial by the kernel's own floor goes to [`Session::refused`] instead.
-    pub fn witnessed(&self, origin: Origin, action: &Action<'_>, allowed: bool) {
-        let shared = &self.shared;
-        let key = shared.keys.of((action, origin.engine.is_of_kernel(), origin.denial));
-        let define = |shared: &Shared, state: &mut State, t| shared.define_judged(state, action, origin.into(), t);
-        let ruling = shared.rule(origin.into(), key, allowed, define);
-        if (ruling == Ruling::Allow) != allowed {
-            shared.with(|shared, state, t| {
-                if let Some(known) = state.known.get(key) {
-                    let kernel = if allowed { Verdict::Allow } else { Verdict::Block };
-                    state.line(&Body::Disagreement(Disagreement { def: known.def, kernel }), t)?;
-                    shared.halt(state, Stop::Disagreement);
-                }
-                Ok(())
-            });
-        }
-    }
-
-    /// Writes down a denial by the floor of a program in the kernel, which no policy can lift.
-    pub fn refused(&self, origin: Origin, action: &Action<'_>, floor: Floor) {
-        let shared = &self.shared;
-        let key = shared.keys.of((action, floor, origin.engine.is_of_kernel(), origin.denial));
-        let errno = floor.errno(action);
-        let define =
-            |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, origin.into(), t);
-        shared.rule(origin.into(), key, false, define);
-    }
-
-    /// Writes down an open that the kernel refused without asking anybody (`EACCES`). `is_readable`: by its mode, so that
-    /// what refused it was Landlock.
-    ///
-    /// The policy denies it too, or it would have let it be tried, or the boundary is narrower than the policy.
-    pub fn turned_away(&self, origin: Origin, action: &Action<'_>, is_readable: bool) {
-        match self.foresee(action) {
-            Ruling::Deny(_) => self.witnessed(origin, action, false),
-            Ruling::Allow if !is_readable => self.witnessed(origin, action, true),
-            Ruling::Allow => {
-                let shared = &self.shared;
-                let key = shared.keys.of((action, REFUSED));
-                let define = |shared: &Shared, state: &mut State, t| {
-                    let Ok(intent) = shared.translator.translate(action) else {
-                        return shared.define_untranslatable(state, t);
-                    };
-                    let decided = Author::from(origin).of(decide::by_engine(REFUSED));
-                    state.define(shared, &intent, decided, origin.engine, Errno::ACCESS, t)
-                };
-                shared.rule(origin.into(), key, false, define);
-            }
-        }
     }
 
     /// Who has to be told when the supervisor moves a folder: what decides creations in the kernel refuses them meanwhile.
@@ -364,58 +283,14 @@ impl Judge for Session {
     }
 }
 
-/// Who acted, and what may be wrong with the record of it.
-#[derive(Clone, Copy)]
-struct Acting {
-    actor: Actor,
-    attribution: Option<Attribution>,
-}
-
-impl From<Actor> for Acting {
-    fn from(actor: Actor) -> Self {
-        Self { actor, attribution: None }
-    }
-}
-
-impl From<Origin> for Acting {
-    fn from(origin: Origin) -> Self {
-        Self { actor: origin.actor, attribution: origin.attribution }
-    }
-}
-
-/// Who decided, and by what means a denial was enforced.
-#[derive(Clone, Copy)]
-struct Author {
-    engine: EngineName,
-    denial: Denial,
-}
-
-impl From<Origin> for Author {
-    fn from(origin: Origin) -> Self {
-        Self { engine: origin.engine, denial: origin.denial }
-    }
-}
-
-impl Author {
-    /// A decision of this author's.
-    fn of(self, decided: Decided) -> Decided {
-        decide::denied_by(decided, self.denial)
-    }
-}
-
 impl Shared {
-    /// The engine that answers calls, with an error where it denies.
-    fn own(&self) -> Author {
-        Author { engine: self.engine, denial: Denial::Error }
-    }
-
     fn now(&self) -> u64 {
         boottime().saturating_sub(self.base)
     }
 
     /// Finds or makes the definition of an action, records the decision, and only then answers. `passed`: it has happened
     /// already, and is lost if it can't be recorded; else it is denied then.
-    fn rule(
+    pub(super) fn rule(
         &self,
         who: Acting,
         key: Key,
@@ -481,7 +356,13 @@ impl Shared {
     }
 
     /// First sight of an action that the policy may decide: floor, reference, compiled.
-    fn define_judged(&self, state: &mut State, action: &Action<'_>, by: Author, t: u64) -> Result<Known, WriteError> {
+    pub(super) fn define_judged(
+        &self,
+        state: &mut State,
+        action: &Action<'_>,
+        by: Author,
+        t: u64,
+    ) -> Result<Known, WriteError> {
         if let Some(floor) = self.paths.judge(action) {
             return self.define_floor(state, action, floor, floor.errno(action), by, t);
         }
@@ -500,7 +381,7 @@ impl Shared {
         Ok(known)
     }
 
-    fn define_floor(
+    pub(super) fn define_floor(
         &self,
         state: &mut State,
         action: &Action<'_>,
@@ -516,7 +397,7 @@ impl Shared {
     }
 
     /// No argument the kernel passes on leads here; if one did, its record would say so.
-    fn define_untranslatable(&self, state: &mut State, t: u64) -> Result<Known, WriteError> {
+    pub(super) fn define_untranslatable(&self, state: &mut State, t: u64) -> Result<Known, WriteError> {
         let stand_in =
             Action::Exec { object: ExecObject::Memory((&b"untranslatable"[..]).into()), argv: Vec::new(), via: None };
         let intent = self.translator.translate(&stand_in)?;

@@ -5,7 +5,9 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 use kernel_suite::CANARY;
+use kernel_suite::denial::KILLED;
 use kernel_suite::need::Need;
+use kernel_suite::report;
 use kernel_suite::run;
 use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Guarded, Scene};
 use kernel_suite::suite::{Test, test};
@@ -208,9 +210,10 @@ fn race() -> anyhow::Result<()> {
     let said = &guarded.ran.stdout;
     // Every try is answered with a kill. How many were read before it is what docs/limits.md is about.
     ensure!(said.contains(&format!("killed {TRIES}\n")), "{:?}", guarded.ran);
+    said.lines().filter(|line| line.starts_with("tries ")).for_each(report::note);
     let value = scene.expand("{W}/.env");
     let denial = guarded.pack.denied().find(|denied| denied.value == value).context("no record")?;
-    ensure!(denial.count == TRIES, "{denial:?}");
+    ensure!(denial.count == TRIES && denial.reasons.iter().any(|reason| reason == KILLED), "{denial:?}");
     let marked = guarded.pack.lines("decision").filter(|line| line["attribution"] == "shared_fd_table").count() as u64;
     ensure!(marked >= TRIES, "{marked} records are marked");
     Ok(())
