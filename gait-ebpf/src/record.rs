@@ -26,7 +26,8 @@ pub mod kind {
     /// the number of the program's inode; `op` is 1 if the area could not be read (then there is no payload).
     pub const ARGUMENTS: u32 = 7;
     /// An open for reading that nobody held has returned (engine `hybrid`). As [`PATH`], but that it has happened by now:
-    /// a denial is a kill. `extra` is a set of [`super::open`].
+    /// a denial is a kill. `extra` is a set of [`super::open`]. Let through with [`crate::tables::FLOOR_UNRESOLVED`]: what has
+    /// no name anywhere, where the descriptor table is shared.
     pub const OPEN: u32 = 9;
     /// What the caller of the next [`OPEN`] of the same thread called the file: its words, which it can have changed
     /// meanwhile. Payload: the bytes, directly after the header; none if they can't be read.

@@ -112,9 +112,10 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
     let resolved = path::of_path::<true>(scratch, file.wrapping_add(offset(&O_FILE_PATH)), is_of_proc(inode));
     let (start, owner) = (resolved.start, resolved.owner);
     let found = if file == 0 { Found::Unknown } else { resolved.found };
-    if found == Found::Detached && about & open::SHARED == 0 {
-        // A pipe, a socket or a memory file of its own, by way of /proc/self/fd: nothing that a policy names.
-        return true;
+    if found == Found::Detached {
+        // A pipe, a socket, a memory file or a namespace of its own, by way of /proc/self/fd and the like: nothing that a
+        // policy names. Where somebody else could have put it into the place of what was opened, that is a record.
+        return about & open::SHARED == 0 || record(scratch, Op::Read as u32, FLOOR_UNRESOLVED, true, about, NOTHING);
     }
     let mode = half(inode.wrapping_add(offset(&O_INODE_MODE))) & 0xffff;
     if half(inode.wrapping_add(offset(&O_INODE_NLINK))) == 0 {
@@ -145,7 +146,8 @@ fn record(scratch: &mut Scratch, op: u32, outcome: u32, passes: bool, about: u64
     let mut header = ring::header(kind::OPEN, op, outcome);
     header.detail = u64::from(passes);
     header.extra = about;
-    let is_recorded = ring::put_path_quietly(scratch, header, start);
+    let is_recorded =
+        if passes { ring::put_path_quietly(scratch, header, start) } else { ring::put_path(scratch, header, start) };
     if !is_recorded {
         ring::count(counter::NO_ROOM);
     }

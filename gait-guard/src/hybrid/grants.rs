@@ -286,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_may_be_read_is_granted_in_a_folder_that_may_not_be_listed() {
+        let scene = Scene::new(&["secrets/one", "secrets/other"]);
+        let text = format!(
+            "schema_id: gait.gate.policy\nschema_version: 1.0.0\ndefault_verdict: block\nrules:\n\
+             - {{name: one, priority: 1, effect: allow, match: {{tool_names: [fs.read], target_values: [\"{}\"]}}}}\n",
+            scene.at("secrets/one").display()
+        );
+        let context = Translator::new("someone", b"/w", "high").unwrap().context().clone();
+        let rules = PolicyRules::new(Policy::parse(&text, Strictness::Strict).unwrap(), context).unwrap();
+        let grants = scene.grants(&rules, &[], "work").unwrap();
+        assert_eq!(grants.rules.iter().map(|grant| grant.path.clone()).collect::<Vec<_>>(), [scene.at("secrets/one")]);
+    }
+
+    #[test]
     fn processes_are_granted_all_or_none() {
         let scene = Scene::new(&[]);
         let covers = |deny: &[&str]| {

@@ -26,10 +26,16 @@ pub enum Span {
     },
 }
 
-/// The tables for reading and listing.
+/// What the policy says about reading and listing.
 pub struct Reading<'a> {
-    tables: Vec<Table<'a>>,
-    constant: Option<bool>,
+    /// Reading, then listing.
+    kinds: [Asked<'a>; 2],
+}
+
+/// How one of them is decided.
+enum Asked<'a> {
+    Table(Table<'a>),
+    Always(bool),
 }
 
 /// Where the walk is: for each table the rows of its two automata.
@@ -65,55 +71,55 @@ impl<'a> Reading<'a> {
             policy.verdicts().map(|verdict| matches!(verdict, Verdict::Allow | Verdict::DryRun)).collect();
         let automata: Vec<Automata<'a>> = policy.automata().collect();
         let joins: Vec<&'a [u32]> = policy.joins().collect();
-        let mut reading = Self { tables: Vec::new(), constant: None };
-        for op in [Op::Read, Op::List] {
-            let ask = policy.kind(&kernel_kind(op)).and_then(|kind| policy.ask(kind));
-            match ask {
-                Some(Ask::Value { automata: number, join, width, .. }) => {
-                    reading.tables.push(Table::new(
-                        automata[number as usize],
-                        joins[join as usize],
-                        width,
-                        Rc::clone(&allowed),
-                    ));
-                }
-                Some(Ask::Constant(number)) => {
-                    let is_allowed = allowed.get(number as usize).copied().unwrap_or(false);
-                    reading.constant = Some(reading.constant.unwrap_or(true) && is_allowed);
-                }
-                _ => reading.constant = Some(false),
+        let asked = |op: Op| match policy.kind(&kernel_kind(op)).and_then(|kind| policy.ask(kind)) {
+            Some(Ask::Value { automata: number, join, width, .. }) => {
+                let (automata, join) = (automata[number as usize], joins[join as usize]);
+                Asked::Table(Table::new(automata, join, width, Rc::clone(&allowed)))
             }
-        }
-        reading
+            Some(Ask::Constant(number)) => Asked::Always(allowed.get(number as usize).copied().unwrap_or(false)),
+            _ => Asked::Always(false),
+        };
+        Self { kinds: [asked(Op::Read), asked(Op::List)] }
     }
 
     /// Before the first byte.
     pub fn start(&self) -> Place {
-        Place { rows: self.tables.iter().map(|table| table.automata.starts).collect(), is_root: true }
+        let starts = |asked: &Asked<'_>| match asked {
+            Asked::Table(table) => table.automata.starts,
+            Asked::Always(_) => [0; 2],
+        };
+        Place { rows: self.kinds.iter().map(starts).collect(), is_root: true }
     }
 
     /// Behind `bytes`.
     pub fn step(&self, place: &Place, bytes: &[u8]) -> Place {
-        let step = |(table, rows): (&Table<'_>, &[u32; 2])| rows.map(|row| table.step(row, bytes));
-        let rows = self.tables.iter().zip(&place.rows).map(step).collect();
+        let step = |(asked, rows): (&Asked<'_>, &[u32; 2])| match asked {
+            Asked::Table(table) => rows.map(|row| table.step(row, bytes)),
+            Asked::Always(_) => *rows,
+        };
+        let rows = self.kinds.iter().zip(&place.rows).map(step).collect();
         Place { rows, is_root: place.is_root && bytes.is_empty() }
     }
 
-    /// Whether a file that has the name walked so far may be read (and, were it a folder, listed).
+    /// Whether a file that has the name walked so far may be read.
     pub fn allows(&self, place: &Place) -> bool {
-        self.constant != Some(false)
-            && self
-                .tables
-                .iter()
-                .zip(&place.rows)
-                .all(|(table, [anchored, floating])| table.means(table.end(*anchored), table.end(*floating)))
+        match (&self.kinds[0], place.rows.first()) {
+            (Asked::Table(table), Some([anchored, floating])) => {
+                table.means(table.end(*anchored), table.end(*floating))
+            }
+            (Asked::Table(_), None) => false,
+            (Asked::Always(is_allowed), _) => *is_allowed,
+        }
     }
 
     /// About the folder that has the name walked so far, and all below.
     pub fn span(&self, place: &Place) -> Span {
-        let spans = self.tables.iter().zip(&place.rows).map(|(table, rows)| table.span(*rows, place.is_root));
-        let constant = self.constant.map(|is_allowed| if is_allowed { Span::All } else { Span::None });
-        spans.chain(constant).reduce(both).unwrap_or(Span::None)
+        let span = |(asked, rows): (&Asked<'_>, &[u32; 2])| match asked {
+            Asked::Table(table) => table.span(*rows, place.is_root),
+            Asked::Always(true) => Span::All,
+            Asked::Always(false) => Span::None,
+        };
+        self.kinds.iter().zip(&place.rows).map(span).reduce(both).unwrap_or(Span::None)
     }
 }
 

@@ -125,6 +125,7 @@ fn take(session: &Session, spelt: &mut Spelt, (header, payload): Decision) {
         return session.turned_away(origin, &action, named.is_readable);
     }
     match told.floor.take() {
+        Some(_) if header.detail == 1 => session.unattributed(origin, &told.action),
         Some(floor) => session.refused(origin, &told.action, floor),
         None => session.witnessed(origin, &told.action, header.detail == 1),
     }

@@ -85,6 +85,16 @@ pub(super) fn is_kill(decided: &Decided) -> bool {
     decided.reason_codes.iter().any(|code| code == KILLED)
 }
 
+/// What is recorded for what was let through without the policy's word.
+pub(super) fn passed_by_engine(code: &str) -> Decided {
+    Decided {
+        verdict: Verdict::Allow,
+        enforced: Enforced::Allow,
+        violations: Vec::new(),
+        ..denied(Source::Engine, code)
+    }
+}
+
 fn denied(source: Source, code: &str) -> Decided {
     Decided {
         verdict: Verdict::Block,

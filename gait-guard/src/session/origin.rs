@@ -12,6 +12,9 @@ use crate::event::{Action, Actor};
 /// Reason code of what the policy allows and the boundary of the engine does not.
 const REFUSED: &str = "guard_engine_refused";
 
+/// Reason code of what was let through and can be another object than the one that was opened.
+const UNATTRIBUTED: &str = "guard_engine_unattributed";
+
 /// How a program in the kernel, or the kernel itself, denied something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {
@@ -76,19 +79,29 @@ impl Session {
         match self.foresee(action) {
             Ruling::Deny(_) => self.witnessed(origin, action, false),
             Ruling::Allow if !is_readable => self.witnessed(origin, action, true),
-            Ruling::Allow => {
-                let shared = &self.shared;
-                let key = shared.keys.of((action, REFUSED));
-                let define = |shared: &Shared, state: &mut State, t| {
-                    let Ok(intent) = shared.translator.translate(action) else {
-                        return shared.define_untranslatable(state, t);
-                    };
-                    let decided = Author::from(origin).of(decide::by_engine(REFUSED));
-                    state.define(shared, &intent, decided, origin.engine, Errno::ACCESS, t)
-                };
-                shared.rule(origin.into(), key, false, define);
-            }
+            Ruling::Allow => self.said_by_engine(origin, action, REFUSED),
         }
+    }
+
+    /// Writes down an open that was let through and of which nobody knows what it was: a descriptor without a name came of
+    /// it, which another thread can have put there.
+    pub fn unattributed(&self, origin: Origin, action: &Action<'_>) {
+        self.said_by_engine(origin, action, UNATTRIBUTED);
+    }
+
+    fn said_by_engine(&self, origin: Origin, action: &Action<'_>, code: &'static str) {
+        let shared = &self.shared;
+        let key = shared.keys.of((action, code));
+        let passed = code == UNATTRIBUTED;
+        let define = |shared: &Shared, state: &mut State, t| {
+            let Ok(intent) = shared.translator.translate(action) else {
+                return shared.define_untranslatable(state, t);
+            };
+            let decided = if passed { decide::passed_by_engine(code) } else { decide::by_engine(code) };
+            let decided = Author::from(origin).of(decided);
+            state.define(shared, &intent, decided, origin.engine, Errno::ACCESS, t)
+        };
+        shared.rule(origin.into(), key, passed, define);
     }
 }
 

@@ -233,6 +233,7 @@ fn an_open_that_the_kernel_refused_is_the_policys_denial_or_the_boundarys() {
     session.turned_away(origin, &read("/work/secret"), true);
     session.turned_away(origin, &read("/work/later"), true);
     session.turned_away(origin, &read("/work/unreadable"), false);
+    session.unattributed(origin, &Action::Unresolved { op: PathOp::Read, why: Why::Unreachable });
     assert_eq!(session.stopped(), None);
     let finished = session.finish(Outcome::Exited(0)).unwrap();
     let journal = member(&finished.bundle, "decisions/000001.jsonl");
@@ -250,6 +251,7 @@ fn an_open_that_the_kernel_refused_is_the_policys_denial_or_the_boundarys() {
             r#""/work/secret" "policy" "deny" ["guard_engine_as_spelt","matched_rule_toy"]"#,
             r#""/work/later" "engine" "deny" ["guard_engine_as_spelt","guard_engine_refused"]"#,
             r#""/work/unreadable" "policy" "allow" ["matched_rule_toy"]"#,
+            r#""unresolved:unreachable" "engine" "allow" ["guard_engine_unattributed"]"#,
         ]
     );
 }
