@@ -62,5 +62,10 @@ pub const OFFSETS: &[Offset] = &[
     o("O_VMA_FILE", "vm_area_struct", "vm_file"),
     o("O_MSGHDR_NAME", "msghdr", "msg_name"),
     o("O_REGS_NR", "pt_regs", "orig_ax"),
+    o("O_TASK_FS", "task_struct", "fs"),
+    o("O_FS_PWD", "fs_struct", "pwd"),
+    o("O_REGS_FIRST", "pt_regs", "di"),
+    o("O_REGS_SECOND", "pt_regs", "si"),
+    o("O_REGS_THIRD", "pt_regs", "dx"),
     o("O_BPRM_FILE", "linux_binprm", "file"),
 ];

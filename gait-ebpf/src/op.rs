@@ -41,6 +41,10 @@ pub enum Op {
     BindDns = 33,
 }
 
+/// The flags of an open that is held for the supervisor. One with none of them only reads what is there: `O_ACCMODE`,
+/// `O_CREAT`, `O_TRUNC`, `O_DIRECTORY`, `O_PATH` and what is `O_TMPFILE` without that.
+pub const HELD_FLAGS: u32 = 0x3 | 0x40 | 0x200 | 0x1_0000 | 0x20_0000 | 0x40_0000;
+
 impl Op {
     /// All, by number.
     pub const ALL: [Self; 34] = [

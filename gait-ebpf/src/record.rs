@@ -25,6 +25,25 @@ pub mod kind {
     /// argument area, each argument with its NUL; directly after the header. `detail` is the length of all of it, `extra`
     /// the number of the program's inode; `op` is 1 if the area could not be read (then there is no payload).
     pub const ARGUMENTS: u32 = 7;
+    /// An open for reading that nobody held has returned (engine `hybrid`). As [`PATH`], but that it has happened by now:
+    /// a denial is a kill. `extra` is a set of [`super::open`]. Let through with [`crate::tables::FLOOR_UNRESOLVED`]: what has
+    /// no name anywhere, where the descriptor table is shared.
+    pub const OPEN: u32 = 9;
+    /// What the caller of the next [`OPEN`] of the same thread called the file: its words, which it can have changed
+    /// meanwhile. Payload: the bytes, directly after the header; none if they can't be read.
+    pub const SPELT: u32 = 10;
+}
+
+/// Bits about an open that has returned.
+pub mod open {
+    /// The descriptor table is shared with another task, or was since the last exec: that one could have replaced the
+    /// descriptor meanwhile.
+    pub const SHARED: u64 = 1;
+    /// The file has no name any more.
+    pub const UNLINKED: u64 = 2;
+    /// The kernel itself refused it (`EACCES`): nothing was opened. Payload: the folder that its name starts at, if it is
+    /// relative; nothing if that can't be had.
+    pub const REFUSED: u64 = 4;
 }
 
 /// What stands at the start of each record.

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
 use gait_guard::bpf::cgroup::ControlGroup;
-use gait_guard::bpf::probes::{Probes, load};
+use gait_guard::bpf::probes::{Probes, WATCHING, load};
 use gait_guard::bpf::watch::{Seen, Watch};
 use gait_guard::event::InetCall;
 use gait_guard::sys::process::{Fork, exit_now, fork};
@@ -24,7 +24,7 @@ use gait_guard::sys::socket;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 fn main() -> ExitCode {
-    let found = load().fire();
+    let found = load(WATCHING).fire();
     println!("tracepoints: {:?}\nsocket hooks: {:?}", found.tracepoints, found.sockets);
     let Some(mut probes) = found.probes else {
         println!("skipped: no probes here");

@@ -8,8 +8,9 @@ use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
 use crate::render::Outcome;
 use crate::{app, clock, keys};
-use gait_guard::bpf::probes;
-use gait_guard::exec::engine::{Engine, reject};
+use gait_guard::bpf::canary::Stage;
+use gait_guard::bpf::probes::{self, Probes};
+use gait_guard::exec::engine::{Engine, Rejected, reject};
 use gait_guard::exec::explain;
 use gait_guard::host::{Layer, State, probe};
 use serde::Serialize;
@@ -119,14 +120,19 @@ struct Boundary {
 
 fn boundary() -> Boundary {
     let mut report = probe();
-    let found = probes::load().fire();
+    let found = probes::load(probes::WATCHING).fire();
     report.add(Layer::Probes, found.tracepoints.clone());
     report.add(Layer::SocketHooks, found.sockets.clone());
+    let mut probes = found.probes;
     let can_notify = report.state(Layer::Notify).is_some_and(State::is_present);
     let engines = [Engine::Lsm, Engine::Notify, Engine::Hybrid].into_iter().map(|engine| {
         let line =
             |state, stage, detail: &str| EngineLine { name: engine.name(), state, stage, detail: detail.to_owned() };
-        match reject(engine, found.lsm.as_ref().err()) {
+        let rejected = match engine {
+            Engine::Hybrid => hybrid(probes.as_mut(), &report).err(),
+            _ => reject(engine, found.lsm.as_ref().err()),
+        };
+        match rejected {
             Some(rejected) => line("absent", Some(rejected.stage.name()), &rejected.reason),
             None if can_notify => line("present", None, "fired"),
             None => line("absent", None, "the layer `notify` is missing"),
@@ -153,6 +159,19 @@ fn boundary() -> Boundary {
         ),
     };
     Boundary { layers: lines.chain([pid_namespace]).collect(), engines, lacks }
+}
+
+/// Tries the engine `hybrid`: beside the probes, if there are any.
+fn hybrid(probes: Option<&mut Probes>, report: &gait_guard::host::Report) -> Result<(), Rejected> {
+    let lacks = |layer: Layer| {
+        let reason = format!("the layer `{}` is missing", layer.name());
+        Rejected { engine: Engine::Hybrid, stage: Stage::Load, errno: None, reason }
+    };
+    if !report.state(Layer::Landlock).is_some_and(State::is_present) {
+        return Err(lacks(Layer::Landlock));
+    }
+    let probes = probes.ok_or_else(|| lacks(Layer::Probes))?;
+    gait_guard::hybrid::check(probes).map_err(|unfit| Rejected::of(Engine::Hybrid, unfit))
 }
 
 fn diagnose(checks: Vec<Check>, layers: Vec<LayerLine>, lacks: bool) -> Diagnosis {

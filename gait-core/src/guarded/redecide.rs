@@ -123,10 +123,10 @@ fn differs(recorded: &Decided, now: &Decision, compare: Compare) -> bool {
     if was != now.verdict {
         return true;
     }
-    // Approval and simulation are not the policy's words.
-    let own = recorded.reason_codes.iter().filter(|code| {
-        !code.starts_with("approval_") && !code.starts_with("simulated_") && *code != "simulate_mode_non_enforcing"
-    });
+    // Approval, simulation and how the engine enforced it are not the policy's words.
+    let foreign =
+        ["approval_", "simulated_", "simulate_mode_non_enforcing", "guard_engine_killed", "guard_engine_as_spelt"];
+    let own = recorded.reason_codes.iter().filter(|code| !foreign.iter().any(|start| code.starts_with(start)));
     compare == Compare::Reasons && (!own.eq(now.reason_codes.iter()) || recorded.matched_rule != now.matched_rule)
 }
 

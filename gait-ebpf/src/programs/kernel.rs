@@ -54,6 +54,11 @@ constants! {
     O_VMA_FILE: u32 = 0;
     O_MSGHDR_NAME: u32 = 0;
     O_REGS_NR: u32 = 0;
+    O_TASK_FS: u32 = 0;
+    O_FS_PWD: u32 = 0;
+    O_REGS_FIRST: u32 = 0;
+    O_REGS_SECOND: u32 = 0;
+    O_REGS_THIRD: u32 = 0;
     O_BPRM_FILE: u32 = 0;
     /// 1: what the policy denies is let through and recorded; the floor still holds.
     SIMULATE: u32 = 0;

@@ -10,6 +10,7 @@
 mod automaton;
 mod canary;
 mod cgroup;
+mod hybrid;
 mod kernel;
 mod lsm;
 mod path;

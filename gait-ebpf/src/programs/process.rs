@@ -33,6 +33,7 @@ pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
     }
     let number = kernel::number(child);
     scope::note(child, number);
+    scope::note_sharing(parent, child);
     debug!(&ctx, "task {} was made", number);
     let mut header = ring::header(kind::FORK, number, 0);
     header.detail = u64::from(kernel::process_number(child));
@@ -55,6 +56,8 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     }
     arguments(scratch, file);
     scratch.state = 0;
+    // An exec ends all other threads and takes a descriptor table of its own.
+    scratch.shares = 0;
     let task = kernel::current();
     scope::note(task, kernel::number(task));
     let resolved = path::of_path::<false>(scratch, address_of(file, &O_FILE_PATH) as u64, false);

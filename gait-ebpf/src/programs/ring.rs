@@ -21,6 +21,9 @@ static RECORDS: RingBuf<u64, 16777216> = RingBuf::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
 
+/// The reader is woken if it sleeps.
+const WAKES: u64 = 0;
+
 /// Counts one.
 #[inline(always)]
 pub fn count(index: u32) {
@@ -60,7 +63,20 @@ pub fn put(header: &Header) -> bool {
 /// The record is the last 256, 1,024 or 4,152 bytes that end with the path: constant sizes, since the verifier does not
 /// follow a start and a length that vary together. Its payload is therefore at its end.
 #[inline(always)]
-pub fn put_path(scratch: &mut Scratch, mut header: Header, start: u32) -> bool {
+pub fn put_path(scratch: &mut Scratch, header: Header, start: u32) -> bool {
+    put_path_as(scratch, header, start, WAKES)
+}
+
+/// [`put_path`] without waking the reader, which looks by itself: for what comes by the thousand.
+#[inline(always)]
+pub fn put_path_quietly(scratch: &mut Scratch, header: Header, start: u32) -> bool {
+    /// `BPF_RB_NO_WAKEUP`
+    const QUIET: u64 = 1;
+    put_path_as(scratch, header, start, QUIET)
+}
+
+#[inline(always)]
+fn put_path_as(scratch: &mut Scratch, mut header: Header, start: u32, how: u64) -> bool {
     const SHORT: usize = 256;
     const MIDDLE: usize = 1024;
     let length = PATH_BYTES as u32 - start;
@@ -70,17 +86,17 @@ pub fn put_path(scratch: &mut Scratch, mut header: Header, start: u32) -> bool {
         let place = first(SHORT);
         // SAFETY: inside the value, before the path.
         unsafe { ptr::write(place.cast(), header) };
-        output(place, SHORT as u64)
+        output_as(place, SHORT as u64, how)
     } else if length <= (MIDDLE - HEADER) as u32 {
         let place = first(MIDDLE);
         // SAFETY: as above.
         unsafe { ptr::write(place.cast(), header) };
-        output(place, MIDDLE as u64)
+        output_as(place, MIDDLE as u64, how)
     } else {
         let place = first(PATH_BYTES + HEADER);
         // SAFETY: `room` precedes the path.
         unsafe { ptr::write(place.cast(), header) };
-        output(place, (PATH_BYTES + HEADER) as u64)
+        output_as(place, (PATH_BYTES + HEADER) as u64, how)
     }
 }
 
@@ -124,9 +140,14 @@ fn scratch_end(scratch: &Scratch) -> *mut u8 {
 
 #[inline(always)]
 fn output(record: *mut u8, size: u64) -> bool {
+    output_as(record, size, WAKES)
+}
+
+#[inline(always)]
+fn output_as(record: *mut u8, size: u64, how: u64) -> bool {
     let ring = (&raw const RECORDS).cast_mut().cast::<c_void>();
     // SAFETY: `size` bytes of a value that the verifier knows.
-    let failed = unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, 0) };
+    let failed = unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, how) };
     if failed == 0 {
         count(counter::RECORDED);
     } else {

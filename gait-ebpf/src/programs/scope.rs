@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
 use gait_ebpf::tables::PATH_BYTES;
 
-use crate::kernel;
+use crate::kernel::{self, O_TASK_FILES, member};
 
 /// What a task of the tree has.
 ///
@@ -24,7 +24,8 @@ pub struct Scratch {
     pub state: u32,
     /// The number under which the task is noted in [`NUMBERS`], 0 for none.
     pub number: u32,
-    reserved: u32,
+    /// 1: shared its descriptor table with another task at some time since it began to run its program.
+    pub shares: u32,
     /// Before the path.
     pub room: [u8; 64],
     /// The path.
@@ -133,6 +134,22 @@ pub fn is_heir(parent: *mut c_void) -> bool {
     let tgid = kernel::process_number(parent);
     // SAFETY: the value is only looked at for being there.
     unsafe { SEED.get(tgid) }.is_some()
+}
+
+/// Remembers that a task that was just made has the descriptor table of the one that made it: looked at later, the other
+/// could have ended.
+#[inline(always)]
+pub fn note_sharing(parent: *mut c_void, child: *mut c_void) {
+    // SAFETY: arguments of the tracepoint, whose type the verifier knows.
+    let (one, other): (u64, u64) = unsafe { (member(parent, &O_TASK_FILES), member(child, &O_TASK_FILES)) };
+    if one != other {
+        return;
+    }
+    for task in [parent, child] {
+        if let Some(scratch) = TASKS.get(task, false) {
+            scratch.shares = 1;
+        }
+    }
 }
 
 /// Makes `child` a member; false if there is no memory for it.

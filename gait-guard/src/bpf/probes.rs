@@ -17,6 +17,9 @@ use crate::sys::process::{Fork, exit_now, fork};
 /// Bytes of the ring: the witness is read at each decision and whenever something is seen, so it never holds much.
 pub const RING_BYTES: u32 = 1 << 20;
 
+/// What is loaded where programs only watch.
+pub const WATCHING: Options = Options { ring_bytes: RING_BYTES, simulate: false, purpose: Purpose::Watch };
+
 /// The BTF tracepoints.
 const TRACEPOINTS: [(&str, &str); 3] =
     [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
@@ -57,19 +60,17 @@ struct Programs {
 }
 
 /// Loads and attaches what this kernel and this user can, and fires the canary of the LSM engine. Any thread may do this.
-pub fn load() -> Loaded {
+pub fn load(options: Options) -> Loaded {
     let nothing =
         |tracepoints: State, sockets, lsm| Loaded(Err(Box::new(Found { probes: None, tracepoints, sockets, lsm })));
     if !is_permitted() {
         let state = || absent("bpf(BPF_PROG_LOAD)", Errno::PERM, "run as root, or give CAP_BPF and CAP_PERFMON");
         return nothing(state(), state(), Err(BpfError::Btf(std::io::Error::from(Errno::PERM))));
     }
-    let loaded = Object::load(Options { ring_bytes: RING_BYTES, simulate: false, purpose: Purpose::Watch }).and_then(
-        |mut object| {
-            let reader = object.reader()?;
-            Ok((object, reader))
-        },
-    );
+    let loaded = Object::load(options).and_then(|mut object| {
+        let reader = object.reader()?;
+        Ok((object, reader))
+    });
     let (mut object, mut reader) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => return nothing(refused(&error), refused(&error), Err(error)),
@@ -184,6 +185,19 @@ impl Probes {
     /// The object that they come from.
     pub fn object_bytes() -> &'static [u8] {
         OBJECT
+    }
+
+    /// The object itself, for programs that decide.
+    pub(crate) fn object(&mut self) -> &mut Object {
+        &mut self.object
+    }
+
+    /// The counters ([`gait_ebpf::record::counter`]).
+    ///
+    /// # Errors
+    /// [`BpfError::Map`]
+    pub(crate) fn counters(&self) -> Result<[u64; gait_ebpf::record::counter::COUNT as usize], BpfError> {
+        self.object.counters()
     }
 
     /// What they report, once.

@@ -66,7 +66,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
         detail: long(32),
         extra: long(40),
     };
-    if matches!(header.kind, kind::ARGUMENTS | kind::ADDRESS) {
+    if matches!(header.kind, kind::ARGUMENTS | kind::ADDRESS | kind::SPELT) {
         // However much is padded, it starts where the header ends.
         return Some(Record { header, payload: bytes.get(HEADER..HEADER + header.size as usize)? });
     }

@@ -110,10 +110,10 @@ impl Watch {
         Self { reader, decisions: None, arguments: HashMap::new() }
     }
 
-    /// As [`Watch::new`], of a ring in which decisions are too.
-    pub fn deciding(reader: Reader) -> (Self, Decisions) {
+    /// From now on decisions are in the ring too, and go where they can be taken from.
+    pub fn deciding(self) -> (Self, Decisions) {
         let decisions = Decisions::default();
-        (Self { reader, decisions: Some(decisions.clone()), arguments: HashMap::new() }, decisions)
+        (Self { decisions: Some(decisions.clone()), ..self }, decisions)
     }
 
     /// Readable when something was seen.
@@ -134,7 +134,9 @@ impl Iterator for Watch {
             }
             let seen = reader.next(|record| match (record, &*decisions) {
                 (None, _) => Some(Seen::Garbled),
-                (Some(record), Some(decisions)) if matches!(record.header.kind, kind::PATH | kind::LOCK) => {
+                (Some(record), Some(decisions))
+                    if matches!(record.header.kind, kind::PATH | kind::LOCK | kind::OPEN | kind::SPELT) =>
+                {
                     decisions.add(record.header, record.payload);
                     None
                 }

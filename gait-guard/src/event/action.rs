@@ -186,4 +186,6 @@ pub enum Why {
     Unreadable,
     Unreachable,
     Failed,
+    /// The kernel refused to open it before the guard could see what it was.
+    Refused,
 }

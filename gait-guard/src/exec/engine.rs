@@ -5,7 +5,8 @@ use rustix::io::Errno;
 use super::plan::PlanError;
 use crate::bpf::BpfError;
 use crate::bpf::canary::Stage;
-use crate::lsm::Unfit;
+use crate::kernel::Unfit;
+use crate::layer::seccomp::Opens;
 
 /// What `--engine` can name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum Engine {
     Lsm,
     /// The supervisor decides each call.
     Notify,
-    /// Reads that the policy allows run at full speed and are recorded when they return.
+    /// As `notify`, but plain reads run by themselves, bounded by Landlock, and are looked at when they return.
     Hybrid,
 }
 
@@ -32,6 +33,15 @@ impl Engine {
             Self::Lsm => "lsm",
             Self::Notify => "notify",
             Self::Hybrid => "hybrid",
+        }
+    }
+
+    /// Who decides opens.
+    pub fn opens(self) -> Opens {
+        match self {
+            Self::Lsm => Opens::Decided,
+            Self::Hybrid => Opens::Seen,
+            Self::Auto | Self::Notify => Opens::Held,
         }
     }
 
@@ -63,26 +73,29 @@ pub struct Choice {
     pub rejected: Vec<Rejected>,
 }
 
-impl From<Unfit> for Choice {
-    /// What `auto` takes after an engine whose canary fired did not start.
-    fn from(unfit: Unfit) -> Self {
+impl Rejected {
+    /// An engine that did not start.
+    pub fn of(engine: Engine, unfit: Unfit) -> Self {
         let Unfit { stage, errno, reason } = unfit;
-        Self { engine: Engine::Notify, rejected: vec![Rejected { engine: Engine::Lsm, stage, errno, reason }] }
+        Self { engine, stage, errno, reason }
     }
 }
 
-/// Engines that this version can run, besides `notify`.
-const BUILT: &[Engine] = &[Engine::Lsm];
+impl From<Unfit> for Choice {
+    /// What `auto` takes after an engine whose canary fired did not start.
+    fn from(unfit: Unfit) -> Self {
+        Self { engine: Engine::Notify, rejected: vec![Rejected::of(Engine::Lsm, unfit)] }
+    }
+}
 
-/// What the self-test of `lsm` and this version say about an engine; `None`: it can be used.
+/// What the self-test of `lsm` says about an engine; `None`: it can be tried. That of `hybrid` is made with it
+/// ([`crate::hybrid::Hybrid::start`]).
 pub fn reject(engine: Engine, lsm: Option<&BpfError>) -> Option<Rejected> {
     match (engine, lsm) {
-        (Engine::Auto | Engine::Notify, _) => None,
         (Engine::Lsm, Some(error)) => {
             Some(Rejected { engine, stage: Stage::of(error), errno: error.errno(), reason: error.chain() })
         }
-        _ if BUILT.contains(&engine) => None,
-        _ => Some(Rejected { engine, stage: Stage::Load, errno: None, reason: "not available in this version".into() }),
+        _ => None,
     }
 }
 
@@ -98,7 +111,11 @@ pub fn choose(asked: Engine, lsm: Option<&BpfError>) -> Result<Choice, PlanError
         });
     }
     match reject(asked, lsm) {
-        None => Ok(Choice { engine: asked, rejected: Vec::new() }),
+        // `auto` would have preferred `lsm` to `hybrid` too.
+        None => {
+            let better = (asked == Engine::Hybrid).then(|| reject(Engine::Lsm, lsm)).flatten();
+            Ok(Choice { engine: asked, rejected: better.into_iter().collect() })
+        }
         Some(rejected) => {
             let why = format!("{} failed: {}", rejected.stage.name(), rejected.reason);
             Err(PlanError::Engine { engine: asked, why })
@@ -123,6 +140,9 @@ mod tests {
     #[test]
     fn auto_never_takes_hybrid() {
         assert_ne!(choose(Engine::Auto, None).unwrap().engine, Engine::Hybrid);
+        let silent = BpfError::Silent { program: "canary" };
+        assert_ne!(choose(Engine::Auto, Some(&silent)).unwrap().engine, Engine::Hybrid);
+        assert_eq!(choose(Engine::Hybrid, Some(&silent)).unwrap().engine, Engine::Hybrid);
     }
 
     #[test]

@@ -26,16 +26,19 @@ pub use engine::Engine;
 pub use plan::{Demands, PlanError, explain};
 pub use scratch::{Scratch, ScratchError};
 
-use crate::bpf::probes;
+use crate::bpf::canary::Stage;
+use crate::bpf::{Options, Purpose, probes};
 use crate::host;
+use crate::hybrid::{self, GrantError, Hybrid};
 use crate::intent::{ContextError, Translator};
+use crate::kernel::{Setup, Unfit};
 use crate::launch::minder::Cause;
 use crate::launch::watchdog::Wards;
 use crate::launch::{Command, CommandError, End, RunError, Status, Terms, run};
 use crate::layer::environment::scrub;
-use crate::layer::landlock::{LandlockError, domain};
+use crate::layer::landlock::{LandlockError, domain, domain_of};
 use crate::layer::seccomp::Opens;
-use crate::lsm::{self, Lsm, Unfit};
+use crate::lsm::Lsm;
 use crate::session::{
     CaptureMode, Dirs, Enforcement, FinishError, Finished, Judge, Outcome, PolicyRules, Session, SessionConfig,
     StartError, guarded_paths,
@@ -124,8 +127,17 @@ pub enum ExecError {
     #[error(transparent)]
     Scratch(#[from] ScratchError),
     /// The engine that was asked for does not work here.
-    #[error("the engine `lsm` does not work here ({}): {}", .0.stage.name(), .0.reason)]
-    Engine(#[source] Unfit),
+    #[error("the engine `{}` does not work here ({}): {}", engine.name(), unfit.stage.name(), unfit.reason)]
+    Engine {
+        /// Which.
+        engine: Engine,
+        /// Why.
+        #[source]
+        unfit: Unfit,
+    },
+    /// The engine `hybrid` can't serve this run.
+    #[error(transparent)]
+    Grants(#[from] GrantError),
     /// The programs in the kernel could not be kept or read.
     #[error("the engine `lsm` could not be kept in force: {0}")]
     Programs(#[source] std::io::Error),
@@ -175,6 +187,8 @@ pub struct Ran {
     pub end: End,
     /// The evidence.
     pub finished: Finished,
+    /// The engine that decided.
+    pub engine: Engine,
     /// The layers that were in force, outermost first.
     pub layers: Vec<String>,
     /// Those that were missing, as permitted.
@@ -194,12 +208,17 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     // Before anything is made: a command that is not there needs no run.
     Command::new(&request.command, [], path)?;
     let mut report = host::probe();
+    let simulated = request.enforcement == Enforcement::Simulate;
+    let options = match request.engine {
+        Engine::Hybrid => Options { ring_bytes: request.ring_bytes, simulate: simulated, purpose: Purpose::Decide },
+        _ => probes::WATCHING,
+    };
     // Side by side, since each takes long; whatever comes first, nothing is left in the kernel if one of them fails.
     let (prepared, loaded) = std::thread::scope(|scope| {
-        let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, probes::load);
+        let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || probes::load(options));
         let prepared = Prepared::of(&request);
         let loaded = loading.ok().and_then(|thread| thread.join().ok());
-        (prepared, loaded.unwrap_or_else(probes::load))
+        (prepared, loaded.unwrap_or_else(|| probes::load(options)))
     });
     let Prepared { scratch, environment, withheld, translator, variables, effective, rules } = prepared?;
     let found = loaded.fire();
@@ -221,7 +240,12 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let passed = environment.len() as u32;
     let command = Command::new(&request.command, environment, path)?;
     let policy_yaml = effective.to_yaml().into_bytes();
-    let layers = request.demands.layers(&report, &effective)?;
+    let mut layers = request.demands.layers(&report, &effective)?;
+    // What the supervisor opens for the agent still can't be mapped executable.
+    let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
+    if choice.engine == Engine::Hybrid {
+        layers = layers.with_reads_of_its_own(&request.demands)?;
+    }
     // Removed when the run is over.
     let _scratch = scratch;
 
@@ -231,40 +255,43 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         sealed: request.policy_path.iter().cloned().chain(std::env::current_exe()).collect(),
         closed: request.closed.clone(),
     };
-    let simulated = request.enforcement == Enforcement::Simulate;
-    let lsm = match choice.engine {
-        Engine::Lsm => {
-            let setup = lsm::Setup {
-                policy: rules.tables(),
-                context: &Arc::new(translator.context().clone()),
-                paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
-                simulate: simulated,
-                ring_bytes: request.ring_bytes,
-            };
-            match Lsm::start(&setup) {
-                Ok(lsm) => Some(lsm),
-                Err(unfit) if request.engine == Engine::Lsm => return Err(ExecError::Engine(unfit)),
-                Err(unfit) => {
-                    choice = unfit.into();
-                    None
-                }
-            }
-        }
-        _ => None,
+    let setup = Setup {
+        policy: rules.tables(),
+        context: &Arc::new(translator.context().clone()),
+        paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
+        simulate: simulated,
+        ring_bytes: request.ring_bytes,
     };
-    if lsm.is_some() {
-        // It has tracepoints of its own.
-        probes = None;
+    let unfit = |unfit| ExecError::Engine { engine: choice.engine, unfit };
+    let (mut lsm, mut hybrid) = (None, None);
+    match choice.engine {
+        Engine::Lsm => match Lsm::start(&setup) {
+            Ok(started) => {
+                lsm = Some(started);
+                // It has tracepoints of its own.
+                probes = None;
+            }
+            Err(error) if request.engine == Engine::Lsm => return Err(unfit(error)),
+            Err(error) => choice = error.into(),
+        },
+        Engine::Hybrid => {
+            let closed: Vec<PathBuf> = std::iter::once(&dirs.state).chain(&dirs.closed).cloned().collect();
+            let grants = hybrid::grants(rules.tables(), !simulated, &closed, &request.workspace)?;
+            let probes = probes.as_mut().ok_or_else(|| unfit(without_probes(&report)))?;
+            hybrid = Some(Hybrid::start(probes, &setup, grants).map_err(unfit)?);
+        }
+        Engine::Auto | Engine::Notify => {}
     }
-    let opens = if lsm.is_some() { Opens::Decided } else { Opens::Held };
-    let landlock = if layers.has(host::Layer::Landlock) {
+    let opens = choice.engine.opens();
+    let landlock = if let Some(hybrid) = &hybrid {
+        Some(domain_of(&hybrid.grants.rules)?)
+    } else if layers.has(host::Layer::Landlock) {
         let everything: &[&[u8]] = &[b"/"];
         let prefixes = rules.tables().exec_prefixes();
         Some(domain(if simulated { everything } else { &prefixes }, opens)?)
     } else {
         None
     };
-    let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
 
     let facts = plan::Facts {
         choice: &choice,
@@ -276,10 +303,11 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         programs: lsm
             .as_ref()
             .map_or_else(|| probes.as_ref().map_or(&[][..], probes::Probes::attached), |lsm| &lsm.programs),
-        ring_bytes: if lsm.is_some() { request.ring_bytes } else { probes::RING_BYTES },
+        ring_bytes: if opens == Opens::Held { probes::RING_BYTES } else { request.ring_bytes },
     };
     let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;
-    let self_test = plan::self_tests(&report);
+    let mut self_test = plan::self_tests(&report);
+    self_test.extend(hybrid.as_ref().map(|hybrid| plan::hybrid_test(&hybrid.grants)));
     let Request { enforcement, timeout, .. } = request;
     let config = SessionConfig {
         run_id: request.run_id.clone(),
@@ -301,9 +329,11 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     };
     let session = Arc::new(Session::start(config).map_err(ExecError::Start)?);
     debug!(run_id = request.run_id, engine = choice.engine.name(), folder = %session.folder().display(), "the run begins");
+    let cannot_start = |cause| ExecError::Run { cause: RunError::Start(cause), sealed: None };
+    let seen = hybrid.map(|hybrid| hybrid.watch(&session)).transpose().map_err(cannot_start)?;
+    // Taken by `hybrid`, if that is the engine.
     let watching = probes.as_mut().and_then(probes::Probes::take_watch).map(|watch| Watching::start(&session, watch));
-    let watching =
-        watching.transpose().map_err(|cause| ExecError::Run { cause: RunError::Start(cause), sealed: None })?;
+    let watching = watching.transpose().map_err(cannot_start)?;
     let spawned = |pid| session.spawned(pid);
     let scope = lsm.as_ref().map(Lsm::scope);
     let in_scope = |begins| scope.as_ref().map_or(Ok(()), |scope| scope(begins));
@@ -324,6 +354,9 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     if let (Some(watching), Some(probes)) = (watching, &probes) {
         watching.end(&session, probes);
     }
+    if let (Some(seen), Some(probes)) = (seen, &probes) {
+        seen.end(&session, probes);
+    }
     if let Some(watched) = watched
         && watched.end(&session).is_err()
     {
@@ -332,7 +365,8 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let finished = finish(session, &ended, &request.run_id, packing);
     match (ended, finished) {
         (Ok(end), Ok(finished)) => {
-            Ok(Ran { end, finished, layers: layers.names(), degraded: layers.degraded(), withheld, unsealed })
+            let (engine, degraded) = (choice.engine, layers.degraded());
+            Ok(Ran { end, finished, engine, layers: layers.names(), degraded, withheld, unsealed })
         }
         (Ok(_), Err(error)) => Err(error),
         (Err(cause), finished) => Err(ExecError::Run { cause, sealed: finished.ok().map(Box::new) }),
@@ -361,6 +395,16 @@ impl Prepared {
         let rules = PolicyRules::new(effective.clone(), translator.context().clone())?;
         Ok(Self { scratch, environment, withheld, translator, variables, effective, rules })
     }
+}
+
+/// Why a program can't be put beside the probes.
+fn without_probes(report: &host::Report) -> Unfit {
+    let why = report.state(host::Layer::Probes).map_or_else(|| "unknown".to_owned(), explain);
+    let errno = report.state(host::Layer::Probes).and_then(|state| match state {
+        host::State::Absent { errno, .. } => Some(*errno),
+        _ => None,
+    });
+    Unfit { stage: Stage::Load, errno, reason: format!("it needs the layer `probes`: {why}") }
 }
 
 /// What the agent gets of the environment, and how many variables it does not.

@@ -16,9 +16,10 @@ use super::Request;
 use super::engine::{Choice, Engine, Rejected};
 use crate::bpf::object::{Attached, OBJECT};
 use crate::host::{Layer, Report, State};
+use crate::hybrid::{Grants, LIMIT};
 use crate::intent::{argv_digest, program};
 use crate::layer::landlock::Domain;
-use crate::layer::seccomp::{Class, Opens, program as filter, table::TABLE};
+use crate::layer::seccomp::{Class, program as filter, table::TABLE};
 use crate::session::{CaptureMode, PolicyRules, errno_name};
 
 /// Version of the floor that is in force.
@@ -78,6 +79,23 @@ impl Layers {
     /// Whether `layer` is in force.
     pub fn has(&self, layer: Layer) -> bool {
         self.present.contains(&layer)
+    }
+
+    /// The layers of a run in which the agent opens files itself (`hybrid`): what it opened can be mapped executable, and
+    /// without Landlock nothing would bound what it opens.
+    ///
+    /// # Errors
+    /// [`PlanError::Missing`]
+    pub(super) fn with_reads_of_its_own(mut self, demands: &Demands) -> Result<Self, PlanError> {
+        let missing = |layer, why: &str| Err(PlanError::Missing { layer, why: why.to_owned() });
+        if !self.has(Layer::Landlock) {
+            return missing(Layer::Landlock, "the engine `hybrid` is nothing without it");
+        }
+        if demands.required.contains(&Layer::Noexec) {
+            return missing(Layer::Noexec, "under the engine `hybrid` the agent opens files by itself");
+        }
+        self.present.remove(&Layer::Noexec);
+        Ok(self)
     }
 
     /// Names of those in force, outermost first.
@@ -222,7 +240,7 @@ pub(super) fn plan(
 ) -> Result<Plan, PlanError> {
     let argv: Vec<Vec<u8>> = request.command.iter().map(|arg| arg.as_encoded_bytes().to_vec()).collect();
     let sha = |bytes: &[u8]| Sha256Hex::of(bytes).to_string();
-    let opens = if facts.choice.engine == Engine::Lsm { Opens::Decided } else { Opens::Held };
+    let opens = facts.choice.engine.opens();
     let raw = request.capture == CaptureMode::Raw;
     let plan = Plan {
         engine_requested: request.engine.name().into(),
@@ -267,6 +285,14 @@ pub(super) fn plan(
         ..Plan::default()
     };
     Ok(plan.seal()?)
+}
+
+/// What the self-test of the engine `hybrid` gave, and what it can't do, for the receipt.
+pub(super) fn hybrid_test(grants: &Grants) -> SelfTest {
+    let names = grants.names_are_denied.then(|| LIMIT.to_owned());
+    let divided = format!("what is made later right in one of {} divided folders can't be read", grants.divided.len());
+    let detail = names.into_iter().chain([divided]).collect::<Vec<_>>().join("; ");
+    SelfTest { layer: "hybrid".into(), result: "fired".into(), detail: Some(detail) }
 }
 
 /// What the probes gave, for the receipt.

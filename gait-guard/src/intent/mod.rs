@@ -293,6 +293,7 @@ fn why_word(why: Why) -> &'static str {
         Why::Unreadable => "unreadable",
         Why::Unreachable => "unreachable",
         Why::Failed => "failed",
+        Why::Refused => "refused",
     }
 }
 

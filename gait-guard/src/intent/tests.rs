@@ -188,7 +188,10 @@ fn any_action() -> impl Strategy<Value = Action<'static>> {
             };
             Action::Unix { call, socket: UnixType::Stream, name }
         }),
-        (any_path_op(), prop::sample::select(vec![Why::NameTooLong, Why::Unreadable, Why::Unreachable, Why::Failed]))
+        (
+            any_path_op(),
+            prop::sample::select(vec![Why::NameTooLong, Why::Unreadable, Why::Unreachable, Why::Failed, Why::Refused])
+        )
             .prop_map(|(op, why)| Action::Unresolved { op, why }),
     ]
 }

@@ -15,8 +15,10 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, Scope,
 };
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 
+use crate::hybrid::Grant;
 use crate::layer::seccomp::Opens;
 use crate::sys;
 
@@ -61,9 +63,58 @@ pub struct Domain {
 /// # Errors
 /// Those of [`LandlockError`].
 pub fn domain(prefixes: &[&[u8]], opens: Opens) -> Result<Domain, LandlockError> {
-    let version = sys::landlock::abi().map_err(LandlockError::Absent)?;
-    // What this kernel has, all of it enforced: nothing is left to best effort.
-    let abi = ABI::from(version as i32);
+    let mut opened = Vec::new();
+    for path in existing(prefixes) {
+        let fd = PathFd::new(&path).map_err(|source| LandlockError::Path { path: path.clone(), source })?;
+        let mut rights: BitFlags<AccessFs> = AccessFs::Execute | AccessFs::ReadFile;
+        if path.is_dir() {
+            rights |= AccessFs::ReadDir;
+        }
+        opened.push((path, fd, rights));
+    }
+    if opens == Opens::Decided {
+        let root = PathBuf::from("/");
+        let fd = PathFd::new(&root).map_err(|source| LandlockError::Path { path: root.clone(), source })?;
+        opened.push((root, fd, AccessFs::from_all(version()?) & !AccessFs::Execute));
+    }
+    make(opened)
+}
+
+/// Makes the domain in which just `grants` are allowed ([`Opens::Seen`]): what of them is not there any more, or is
+/// something else by now, is not.
+///
+/// # Errors
+/// Those of [`LandlockError`].
+pub fn domain_of(grants: &[Grant]) -> Result<Domain, LandlockError> {
+    let mut opened = Vec::new();
+    for Grant { path, lists, executes } in grants {
+        // No links: somebody may have put one into a folder that others can write.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let Ok(fd) = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) else { continue };
+        let Ok(stat) = fstat(&fd) else { continue };
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if *lists && !is_folder || !*lists && !*executes && is_folder {
+            continue;
+        }
+        let mut rights: BitFlags<AccessFs> = AccessFs::ReadFile.into();
+        if *lists {
+            rights |= AccessFs::ReadDir;
+        }
+        if *executes {
+            rights |= AccessFs::Execute;
+        }
+        opened.push((path.clone(), fd, rights));
+    }
+    make(opened)
+}
+
+/// What this kernel has, all of it enforced: nothing is left to best effort.
+fn version() -> Result<ABI, LandlockError> {
+    Ok(ABI::from(sys::landlock::abi().map_err(LandlockError::Absent)? as i32))
+}
+
+fn make<F: AsFd>(opened: Vec<(PathBuf, F, BitFlags<AccessFs>)>) -> Result<Domain, LandlockError> {
+    let abi = version()?;
     let (fs, net, scopes) = (AccessFs::from_all(abi), AccessNet::from_all(abi), Scope::from_all(abi));
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(fs)?;
     if !net.is_empty() {
@@ -74,24 +125,12 @@ pub fn domain(prefixes: &[&[u8]], opens: Opens) -> Result<Domain, LandlockError>
     }
     let mut created = ruleset.create()?;
     let mut rules: Vec<(String, Vec<String>)> = Vec::new();
-    for path in existing(prefixes) {
-        let opened = PathFd::new(&path).map_err(|source| LandlockError::Path { path: path.clone(), source })?;
-        let mut rights: BitFlags<AccessFs> = AccessFs::Execute | AccessFs::ReadFile;
-        if path.is_dir() {
-            rights |= AccessFs::ReadDir;
-        }
-        created = created.add_rule(PathBeneath::new(opened, rights))?;
+    for (path, fd, rights) in opened {
+        created = created.add_rule(PathBeneath::new(fd, rights))?;
         rules.push((gait_core::name::name(path.as_os_str().as_bytes()), names(rights)));
     }
-    if opens == Opens::Decided {
-        let root = Path::new("/");
-        let opened = PathFd::new(root).map_err(|source| LandlockError::Path { path: root.into(), source })?;
-        let rights = fs & !AccessFs::Execute;
-        created = created.add_rule(PathBeneath::new(opened, rights))?;
-        rules.push(("/".to_owned(), names(rights)));
-    }
     let plan = LandlockPlan {
-        abi: version,
+        abi: sys::landlock::abi().map_err(LandlockError::Absent)?,
         handled_fs: names(fs),
         handled_net: names(net),
         scoped: names(scopes),

@@ -4,55 +4,21 @@
 //! What changes names or attributes, execs, and the network stay with the supervisor ([`crate::notify`]): it judges them as
 //! before. Hooks that such calls come by refuse the tree itself, so nothing is left that neither decides.
 
-mod feed;
-mod floor;
-
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
-use gait_core::intent::Context;
-use gait_core::policy::compile::CompiledPolicy;
-use gait_ebpf::record::{counter, kind};
-use rustix::io::Errno;
+use gait_ebpf::record::kind;
 
-use self::feed::Feeder;
 use crate::bpf::canary::Stage;
-use crate::bpf::image::Image;
 use crate::bpf::lsm::HOOKS;
 use crate::bpf::object::Attached;
 use crate::bpf::watch::Watch;
-use crate::bpf::{BpfError, Object, Options, Purpose, Reader};
+use crate::bpf::{Object, Options, Purpose, Reader};
+use crate::kernel::feed::Feed;
+use crate::kernel::{Setup, Unfit};
 use crate::session::{GuardedPaths, PINS, Session};
 use crate::sys::mount;
-
-/// Why the engine can't be used here.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct Unfit {
-    /// Where.
-    pub stage: Stage,
-    /// The kernel's error, if there was one.
-    pub errno: Option<Errno>,
-    /// In words.
-    pub reason: String,
-}
-
-/// What the engine is made of.
-pub struct Setup<'a> {
-    /// The policy of the run.
-    pub policy: &'a CompiledPolicy,
-    /// Its context.
-    pub context: &'a Arc<Context>,
-    /// What no policy opens.
-    pub paths: &'a GuardedPaths,
-    /// What the policy denies is let through and recorded.
-    pub simulate: bool,
-    /// Bytes of the ring.
-    pub ring_bytes: u32,
-}
 
 /// The programs in force, before the run begins.
 pub struct Lsm {
@@ -65,8 +31,7 @@ pub struct Lsm {
 /// A run's programs: read by a thread until [`Watched::end`].
 pub struct Watched {
     object: Arc<Mutex<Object>>,
-    over: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    feed: Feed,
     pins: Option<PathBuf>,
 }
 
@@ -76,15 +41,16 @@ impl Lsm {
     /// # Errors
     /// [`Unfit`]: nothing of it is left in the kernel.
     pub fn start(setup: &Setup<'_>) -> Result<Self, Unfit> {
-        let image = Image::of(setup.policy).and_then(|image| floor::add(image, setup)).map_err(at(Stage::Load))?;
+        let at = Unfit::at;
+        let image = setup.image().map_err(at(Stage::Load))?;
         let options = Options { ring_bytes: setup.ring_bytes, simulate: setup.simulate, purpose: Purpose::Decide };
         let mut object = Object::load(options).map_err(at(Stage::Load))?;
         object.fill(&image).map_err(at(Stage::Load))?;
         for (program, hook) in HOOKS {
-            object.attach_lsm(program, hook).map_err(|cause| at(Stage::of(&cause))(cause))?;
+            object.attach_lsm(program, hook)?;
         }
         for (program, point) in TRACEPOINTS {
-            object.attach_tracepoint(program, point).map_err(|cause| at(Stage::of(&cause))(cause))?;
+            object.attach_tracepoint(program, point)?;
         }
         let mut reader = object.reader().map_err(at(Stage::Load))?;
         fire(&mut object, &mut reader, setup.paths)?;
@@ -122,13 +88,8 @@ impl Lsm {
             let mut object = switch.lock().unwrap_or_else(PoisonError::into_inner);
             object.switch(0, u32::from(moves)).is_ok()
         }));
-        let over = Arc::new(AtomicBool::new(false));
-        let ring = self.reader.as_fd().try_clone_to_owned()?;
-        let (watch, decisions) = Watch::deciding(self.reader);
-        session.watch(watch);
-        let feeder = Feeder { ring, decisions, session: Arc::clone(session), over: Arc::clone(&over) };
-        let thread = std::thread::Builder::new().name("gait-records".into()).spawn(move || feeder.run())?;
-        Ok(Watched { object: self.object, over, thread, pins: Some(pins) })
+        let feed = Feed::start(session, Watch::new(self.reader))?;
+        Ok(Watched { object: self.object, feed, pins: Some(pins) })
     }
 }
 
@@ -139,16 +100,8 @@ impl Watched {
     /// # Errors
     /// The thread failed, or the counters can't be read: the run must not count as complete.
     pub fn end(mut self, session: &Session) -> io::Result<()> {
-        self.over.store(true, Ordering::Release);
-        self.thread.join().map_err(|_| io::Error::other("the thread that reads records failed"))?;
         let counters = self.object.lock().unwrap_or_else(PoisonError::into_inner).counters();
-        let counters = counters.map_err(io::Error::other)?;
-        let of = |index: u32| counters.get(index as usize).copied().unwrap_or(0);
-        let denied = of(counter::NO_ROOM);
-        if denied > 0 {
-            session.lost_in_kernel(denied);
-        }
-        session.observed(of(counter::LOST) + of(counter::UNSCOPED));
+        self.feed.end(session, counters)?;
         if let Some(pins) = self.pins.take() {
             mount::remove_bpffs(&pins)?;
         }
@@ -160,14 +113,10 @@ impl Watched {
 const TRACEPOINTS: [(&str, &str); 3] =
     [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
 
-fn at(stage: Stage) -> impl Fn(BpfError) -> Unfit {
-    move |cause| Unfit { stage, errno: cause.errno(), reason: cause.chain() }
-}
-
 /// Proves on a child that the programs are called and that what they refuse is refused: a kernel may take programs of the
 /// security module and never call them (`bpf` is not in its `lsm=`).
 fn fire(object: &mut Object, reader: &mut Reader, paths: &GuardedPaths) -> Result<(), Unfit> {
-    let silent = |reason: &str| Unfit { stage: Stage::Fire, errno: None, reason: reason.to_owned() };
+    let (silent, at) = (Unfit::silent, Unfit::at);
     let closed = paths.a_closed_one().ok_or_else(|| silent("there is nothing to try the floor on"))?;
     object.seed(std::process::id()).map_err(at(Stage::Fire))?;
     let refused = crate::sys::process::in_child(|| match std::fs::read_dir(closed) {

@@ -116,7 +116,7 @@ impl NameBuffer {
 }
 
 /// The name under which files made with `O_TMPFILE` are judged, below their directory.
-pub(super) const TEMPORARY: &[u8] = b"#tmpfile";
+pub(crate) const TEMPORARY: &[u8] = b"#tmpfile";
 
 /// A name that is too long to be judged.
 pub(super) fn too_long() -> Stop {
@@ -143,7 +143,7 @@ pub(super) fn stable_proc_path(mount: &[u8], tail: &[u8], owner: &[u8]) -> Vec<u
 }
 
 /// Whether a component is a decimal number.
-pub(super) fn is_number(component: &[u8]) -> bool {
+pub(crate) fn is_number(component: &[u8]) -> bool {
     !component.is_empty() && component.iter().all(u8::is_ascii_digit)
 }
 

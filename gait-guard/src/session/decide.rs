@@ -5,7 +5,7 @@ use gait_core::policy::Verdict;
 use rustix::io::Errno;
 
 use super::config::{Enforcement, Said};
-use super::{Floor, Ruling};
+use super::{Denial, Floor, Ruling};
 use crate::event::{Action, Why};
 
 /// What is recorded for the policy's word.
@@ -59,6 +59,40 @@ pub(super) fn by_floor(floor: Floor) -> Decided {
 /// What is recorded when the guard can't decide.
 pub(super) fn by_engine(code: &str) -> Decided {
     denied(Source::Engine, code)
+}
+
+/// Reason code of a denial of what had happened already: the process was killed before it returned to its own code.
+const KILLED: &str = "guard_engine_killed";
+/// Reason code of a denial whose target is what the caller called it: the object itself was never there.
+const SPELT: &str = "guard_engine_as_spelt";
+
+/// A decision, with what is to be known about how it was enforced if it is a denial.
+pub(super) fn denied_by(mut decided: Decided, denial: Denial) -> Decided {
+    let code = match denial {
+        Denial::Error => None,
+        Denial::Spelt => Some(SPELT),
+        Denial::Kill => Some(KILLED),
+    };
+    if let (Some(code), Enforced::Deny) = (code, decided.enforced) {
+        decided.reason_codes.push(code.to_owned());
+        decided.reason_codes = sorted(decided.reason_codes);
+    }
+    decided
+}
+
+/// Whether it was a kill: then nobody got an error.
+pub(super) fn is_kill(decided: &Decided) -> bool {
+    decided.reason_codes.iter().any(|code| code == KILLED)
+}
+
+/// What is recorded for what was let through without the policy's word.
+pub(super) fn passed_by_engine(code: &str) -> Decided {
+    Decided {
+        verdict: Verdict::Allow,
+        enforced: Enforced::Allow,
+        violations: Vec::new(),
+        ..denied(Source::Engine, code)
+    }
 }
 
 fn denied(source: Source, code: &str) -> Decided {

@@ -15,7 +15,6 @@ use gait_core::journal::{
     JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
 };
 use gait_core::name::name;
-use gait_core::policy::Verdict;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -26,6 +25,7 @@ use super::floor::GuardedPaths;
 use super::folder::{RunFolder, SegmentFiles};
 use super::known::{Key, Keys, Known, KnownActions, Spellings};
 use super::observe::Observer;
+use super::origin::{Acting, Author};
 use super::process::{ProcFs, Processes, Who};
 use super::signer::Signer;
 use super::{ExecEnd, Floor, Judge, Ruling};
@@ -55,7 +55,7 @@ pub(super) struct Shared {
     changed: Condvar,
     /// Readable once the session can't go on.
     stopped: OwnedFd,
-    keys: Keys,
+    pub(super) keys: Keys,
     base: u64,
     rules: Box<dyn Rules>,
     pub(super) translator: Translator,
@@ -71,7 +71,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     /// Gone once the journal is closed.
     writer: Option<Writer<SegmentFiles>>,
-    known: KnownActions,
+    pub(super) known: KnownActions,
     spellings: Spellings,
     pub(super) processes: Processes,
     definitions: u64,
@@ -168,27 +168,6 @@ impl Session {
         });
     }
 
-    /// Writes down an action that a program in the kernel decided, did and reserved a record for. Floor, reference and
-    /// compiled policy decide it again: if they come to something else, the run ends as a disagreement.
-    ///
-    /// `allowed` is what the kernel did. A denial by the kernel's own floor goes to [`Judge::deny`] instead.
-    pub fn witnessed(&self, engine: EngineName, actor: Actor, action: &Action<'_>, allowed: bool) {
-        let shared = &self.shared;
-        let key = shared.keys.of((action, engine.is_of_kernel()));
-        let ruling =
-            shared.rule(actor, key, allowed, |shared, state, t| shared.define_judged(state, action, engine, t));
-        if (ruling == Ruling::Allow) != allowed {
-            shared.with(|shared, state, t| {
-                if let Some(known) = state.known.get(key) {
-                    let kernel = if allowed { Verdict::Allow } else { Verdict::Block };
-                    state.line(&Body::Disagreement(Disagreement { def: known.def, kernel }), t)?;
-                    shared.halt(state, Stop::Disagreement);
-                }
-                Ok(())
-            });
-        }
-    }
-
     /// Who has to be told when the supervisor moves a folder: what decides creations in the kernel refuses them meanwhile.
     pub fn on_moving(&self, tell: Box<dyn Fn(bool) -> bool + Send + Sync>) {
         // Set once, by the one engine.
@@ -231,7 +210,8 @@ impl Drop for Session {
 impl Judge for Session {
     fn judge(&self, actor: Actor, action: &Action<'_>) -> Ruling {
         let key = self.shared.keys.of(action);
-        self.shared.rule(actor, key, false, |shared, state, t| shared.define_judged(state, action, shared.engine, t))
+        self.shared
+            .rule(actor.into(), key, false, |shared, state, t| shared.define_judged(state, action, shared.own(), t))
     }
 
     fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
@@ -240,8 +220,9 @@ impl Judge for Session {
 
     fn deny_as(&self, actor: Actor, action: &Action<'_>, floor: Floor, errno: Errno) -> Errno {
         let key = self.shared.keys.of((action, floor, errno.raw_os_error()));
-        let define = |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, t);
-        match self.shared.rule(actor, key, false, define) {
+        let define =
+            |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, shared.own(), t);
+        match self.shared.rule(actor.into(), key, false, define) {
             Ruling::Deny(errno) => errno,
             // A floor denial is never defined as anything else.
             Ruling::Allow => Errno::PERM,
@@ -299,9 +280,9 @@ impl Shared {
 
     /// Finds or makes the definition of an action, records the decision, and only then answers. `passed`: it has happened
     /// already, and is lost if it can't be recorded; else it is denied then.
-    fn rule(
+    pub(super) fn rule(
         &self,
-        actor: Actor,
+        who: Acting,
         key: Key,
         passed: bool,
         define: impl FnOnce(&Self, &mut State, u64) -> Result<Known, WriteError>,
@@ -314,7 +295,7 @@ impl Shared {
         }
         let t = self.now();
         let idle = state.is_idle();
-        let recorded = self.record(&mut state, actor, key, define, t);
+        let recorded = self.record(&mut state, who, key, define, t);
         if idle {
             self.changed.notify_all();
         }
@@ -336,12 +317,12 @@ impl Shared {
     fn record(
         &self,
         state: &mut State,
-        actor: Actor,
+        acting: Acting,
         key: Key,
         define: impl FnOnce(&Self, &mut State, u64) -> Result<Known, WriteError>,
         t: u64,
     ) -> Result<Option<Known>, WriteError> {
-        let who = state.who(actor.tid, t)?;
+        let who = state.who(acting.actor.tid, t)?;
         if state.has_strangers() {
             self.disagree(state, t)?;
             return Ok(None);
@@ -357,21 +338,23 @@ impl Shared {
                 known
             }
         };
-        let line = DecisionLine { def: known.def, proc: who.proc, tid: who.tid, ..DecisionLine::default() };
+        let attribution = acting.attribution;
+        let line =
+            DecisionLine { def: known.def, proc: who.proc, tid: who.tid, attribution, ..DecisionLine::default() };
         state.writer()?.decision(&line, known.verdict, t)?;
         Ok(Some(known))
     }
 
     /// First sight of an action that the policy may decide: floor, reference, compiled.
-    fn define_judged(
+    pub(super) fn define_judged(
         &self,
         state: &mut State,
         action: &Action<'_>,
-        engine: EngineName,
+        by: Author,
         t: u64,
     ) -> Result<Known, WriteError> {
         if let Some(floor) = self.paths.judge(action) {
-            return self.define_floor(state, action, floor, floor.errno(action), t);
+            return self.define_floor(state, action, floor, floor.errno(action), by, t);
         }
         let Ok(intent) = self.translator.translate(action) else {
             return self.define_untranslatable(state, t);
@@ -379,8 +362,8 @@ impl Shared {
         let said = self.rules.reference(&intent);
         let compiled = self.rules.compiled(action);
         let agreed = said.verdict == compiled;
-        let decided = decide::by_policy(said, self.enforcement);
-        let known = state.define(self, &intent, decided, engine, decide::policy_errno(action), t)?;
+        let decided = by.of(decide::by_policy(said, self.enforcement));
+        let known = state.define(self, &intent, decided, by.engine, decide::policy_errno(action), t)?;
         if !agreed {
             state.line(&Body::Disagreement(Disagreement { def: known.def, kernel: compiled }), t)?;
             self.halt(state, Stop::Disagreement);
@@ -388,22 +371,23 @@ impl Shared {
         Ok(known)
     }
 
-    fn define_floor(
+    pub(super) fn define_floor(
         &self,
         state: &mut State,
         action: &Action<'_>,
         floor: Floor,
         errno: Errno,
+        by: Author,
         t: u64,
     ) -> Result<Known, WriteError> {
         let Ok(intent) = self.translator.translate(action) else {
             return self.define_untranslatable(state, t);
         };
-        state.define(self, &intent, decide::by_floor(floor), self.engine, errno, t)
+        state.define(self, &intent, by.of(decide::by_floor(floor)), by.engine, errno, t)
     }
 
     /// No argument the kernel passes on leads here; if one did, its record would say so.
-    fn define_untranslatable(&self, state: &mut State, t: u64) -> Result<Known, WriteError> {
+    pub(super) fn define_untranslatable(&self, state: &mut State, t: u64) -> Result<Known, WriteError> {
         let stand_in =
             Action::Exec { object: ExecObject::Memory((&b"untranslatable"[..]).into()), argv: Vec::new(), via: None };
         let intent = self.translator.translate(&stand_in)?;
@@ -584,8 +568,8 @@ impl State {
         let def = self.definitions + 1;
         let canonical = intent.canonical_bytes()?;
         let errno = match ruling {
-            Ruling::Allow => None,
-            Ruling::Deny(errno) => Some(decide::errno_name(errno)),
+            Ruling::Deny(errno) if !decide::is_kill(&decision) => Some(decide::errno_name(errno)),
+            Ruling::Allow | Ruling::Deny(_) => None,
         };
         let Self { spellings, writer, .. } = self;
         let digest = Sha256Hex::of(&canonical);

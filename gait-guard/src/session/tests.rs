@@ -6,7 +6,7 @@ use std::path::Path;
 
 use gait_core::guarded::{Host, Plan, PolicyPlan};
 use gait_core::intent::{Intent, TargetKind};
-use gait_core::journal::EngineName;
+use gait_core::journal::{Attribution, EngineName};
 use gait_core::policy::Verdict;
 use gait_core::runpack::container::Container;
 use gait_core::signature::PrivateKey;
@@ -194,14 +194,76 @@ fn the_first_disagreement_ends_the_run() {
     assert!(!member(&finished.bundle, "results.jsonl").contains("exit_code"));
 }
 
+fn from(engine: EngineName) -> Origin {
+    Origin { engine, actor: me(), denial: Denial::Error, attribution: None }
+}
+
+#[test]
+fn a_denial_of_what_had_happened_is_a_kill_and_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let origin =
+        Origin { denial: Denial::Kill, attribution: Some(Attribution::SharedFdTable), ..from(EngineName::Hybrid) };
+    session.witnessed(origin, &read("/work/secret"), false);
+    session.refused(origin, &Action::Unresolved { op: PathOp::Read, why: Why::Unreachable }, Floor::Unresolved);
+    assert_eq!(session.stopped(), None);
+    // The same, held: an error.
+    assert!(matches!(session.judge(me(), &read("/work/secret")), Ruling::Deny(_)));
+    let finished = session.finish(Outcome::Signalled(9)).unwrap();
+    assert!(finished.summary.complete);
+    let journal = member(&finished.bundle, "decisions/000001.jsonl");
+    let lines: Vec<serde_json::Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).collect::<Vec<_>>();
+    let [killed, unresolved, held] = of("define")[..] else { panic!("{journal}") };
+    for line in [killed, unresolved] {
+        assert_eq!((&line["engine"], line.get("errno")), (&"hybrid".into(), None), "{line}");
+        assert!(line["decision"]["reason_codes"].as_array().unwrap().contains(&"guard_engine_killed".into()), "{line}");
+    }
+    assert_eq!((&held["engine"], &held["errno"]), (&"notify".into(), &"EACCES".into()), "{held}");
+    assert_eq!(held["intent_digest"], killed["intent_digest"]);
+    let marked = of("decision").iter().filter(|line| line["attribution"] == "shared_fd_table").count();
+    assert_eq!((of("decision").len(), marked), (3, 2));
+}
+
+#[test]
+fn an_open_that_the_kernel_refused_is_the_policys_denial_or_the_boundarys() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Session::start(config(home.path(), "run_x")).unwrap();
+    let origin = Origin { denial: Denial::Spelt, ..from(EngineName::Hybrid) };
+    session.turned_away(origin, &read("/work/secret"), true);
+    session.turned_away(origin, &read("/work/later"), true);
+    session.turned_away(origin, &read("/work/unreadable"), false);
+    session.unattributed(origin, &Action::Unresolved { op: PathOp::Read, why: Why::Unreachable });
+    assert_eq!(session.stopped(), None);
+    let finished = session.finish(Outcome::Exited(0)).unwrap();
+    let journal = member(&finished.bundle, "decisions/000001.jsonl");
+    let lines = journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<String> = lines
+        .filter(|line| line["type"] == "define")
+        .map(|line| {
+            let (decision, value) = (&line["decision"], &line["intent"]["targets"][0]["value"]);
+            format!("{value} {} {} {}", decision["source"], decision["enforced"], decision["reason_codes"])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#""/work/secret" "policy" "deny" ["guard_engine_as_spelt","matched_rule_toy"]"#,
+            r#""/work/later" "engine" "deny" ["guard_engine_as_spelt","guard_engine_refused"]"#,
+            r#""/work/unreadable" "policy" "allow" ["matched_rule_toy"]"#,
+            r#""unresolved:unreachable" "engine" "allow" ["guard_engine_unattributed"]"#,
+        ]
+    );
+}
+
 #[test]
 fn what_the_kernel_let_through_after_the_end_is_not_counted_as_denied() {
     let home = tempfile::tempdir().unwrap();
     let session = Session::start(config(home.path(), "run_x")).unwrap();
-    session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), true);
+    session.witnessed(from(EngineName::Lsm), &read("/work/a"), true);
     session.stop(Stop::Disk);
     for passed in [true, true, false] {
-        session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), passed);
+        session.witnessed(from(EngineName::Lsm), &read("/work/a"), passed);
     }
     let finished = session.finish(Outcome::Signalled(9)).unwrap();
     assert!(!finished.summary.complete);
@@ -213,7 +275,7 @@ fn what_the_kernel_let_through_after_the_end_is_not_counted_as_denied() {
 fn what_the_kernel_had_no_room_for_is_counted_and_the_run_is_not_complete() {
     let home = tempfile::tempdir().unwrap();
     let session = Session::start(config(home.path(), "run_x")).unwrap();
-    session.witnessed(gait_core::journal::EngineName::Lsm, me(), &read("/work/a"), true);
+    session.witnessed(from(EngineName::Lsm), &read("/work/a"), true);
     session.lost_in_kernel(7);
     let finished = session.finish(Outcome::Exited(0)).unwrap();
     assert_eq!((finished.stop, finished.summary.complete), (Some(Stop::Lost), false));

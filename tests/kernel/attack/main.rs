@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         ["race-exec", allowed, denied, tries] => race::exec(allowed, denied, tries),
         ["race-connect", allowed, denied, tries] => race::connect(allowed, denied, tries),
         ["race-argv", program, tries] => race::argv(program, tries),
+        ["race-read", denied, tries] => race::read(denied, tries),
+        ["open-at-once", path] => race::open_at_once(path),
         ["mark", fd] => process::mark(fd),
         ["say", ..] => process::say(),
         ["descriptors"] => process::descriptors(),

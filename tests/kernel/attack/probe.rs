@@ -23,6 +23,7 @@ pub fn run(what: &str) -> io::Result<bool> {
         "packet" => ("socket", socket(libc::AF_PACKET, libc::SOCK_RAW, 0)),
         "raw" => ("socket", socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP)),
         "io-uring" => ("io_uring_setup", io_uring()),
+        "bpf" => ("bpf", bpf_map()),
         "ia32" => return crate::process::int80(),
         _ => return Err(io::Error::other("no such probe")),
     };
@@ -44,6 +45,14 @@ fn is_no_family(errno: i32) -> bool {
 fn call(nr: i64, args: [u64; 6]) -> Result<i64, i32> {
     // SAFETY: the callers below pass addresses of locals of the length that the call reads.
     unsafe { sys::syscall(nr, args) }
+}
+
+/// A map of one value, as all BPF programs need.
+fn bpf_map() -> Result<i64, i32> {
+    const MAP_CREATE: u64 = 0;
+    const ARRAY: u32 = 2;
+    let attributes: [u32; 4] = [ARRAY, 4, 8, 1];
+    call(libc::SYS_bpf, [MAP_CREATE, attributes.as_ptr() as u64, 16, 0, 0, 0])
 }
 
 fn landlock() -> Result<i64, i32> {

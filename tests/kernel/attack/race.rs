@@ -231,3 +231,60 @@ fn loopback(port: u16) -> [u8; 16] {
     bytes[4..8].copy_from_slice(&[127, 0, 0, 1]);
     bytes
 }
+
+/// One thread opens a file; another reads from the number that the descriptor will have, into memory that a third process
+/// sees, for as long as the process lives.
+pub fn read(denied: &str, tries: &str) -> io::Result<bool> {
+    let shared = Shared::new(CANARY.len())?;
+    let (path, tries) = (c_bytes(denied)?, number(tries)?);
+    let (mut escaped, mut killed) = (0, 0);
+    for _ in 0..tries {
+        shared.set(&[0; CANARY.len()]);
+        let Some(child) = sys::fork()? else {
+            read_beside(shared, &path);
+            sys::exit(0);
+        };
+        if sys::wait(child).is_some_and(|(_, signal)| signal == libc::SIGKILL) {
+            killed += 1;
+        }
+        if shared.0.iter().map(|cell| cell.load(Ordering::Relaxed)).eq(CANARY.iter().copied()) {
+            escaped += 1;
+        }
+    }
+    println!("killed {killed}");
+    report(tries, escaped)
+}
+
+fn read_beside(shared: Shared, path: &[u8]) {
+    let Ok(file) = std::fs::File::open("/dev/null") else { return };
+    let next = file.as_raw_fd() as u64;
+    drop(file);
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let ready = Arc::clone(&is_ready);
+    let reader = move || {
+        ready.store(true, Ordering::Release);
+        loop {
+            let length = CANARY.len() as u64;
+            // SAFETY: reads as many bytes as the shared memory has, which is never unmapped.
+            let _ = unsafe { sys::syscall(libc::SYS_pread64, [next, shared.address(), length, 0, 0, 0]) };
+        }
+    };
+    std::thread::spawn(reader);
+    while !is_ready.load(Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    let at = libc::AT_FDCWD as u64;
+    // SAFETY: `path` ends in a zero byte.
+    let opened = unsafe { sys::syscall(libc::SYS_openat, [at, path.as_ptr() as u64, libc::O_RDONLY as u64, 0, 0, 0]) };
+    if opened.is_ok() {
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+}
+
+/// Opens a file, reads it and prints it, without anything in between.
+pub fn open_at_once(path: &str) -> io::Result<bool> {
+    let mut head = [0_u8; 64];
+    let read = std::fs::File::open(path)?.read(&mut head)?;
+    println!("{}", String::from_utf8_lossy(&head[..read]));
+    Ok(true)
+}

@@ -49,6 +49,14 @@ pub enum Found {
     Broken(String),
 }
 
+/// An engine that any user has: `notify`, which is also what `auto` comes to where there is no BPF.
+pub const UNPRIVILEGED: Need = Need::Tried("an engine that needs no rights", || match crate::run::engine() {
+    Some(engine) if engine == "lsm" || engine == "hybrid" => {
+        Found::Absent(format!("GAIT_ENGINE={engine}, which needs CAP_BPF and CAP_PERFMON"))
+    }
+    _ => Found::Present,
+});
+
 /// The two layers without which nothing is guarded.
 pub const GUARD: [Need; 2] = [Need::Kernel("seccomp-notify"), Need::Landlock(1)];
 

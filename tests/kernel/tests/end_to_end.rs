@@ -5,6 +5,10 @@
 mod bad_input;
 #[path = "end_to_end/death.rs"]
 mod death;
+#[path = "end_to_end/engines.rs"]
+mod engines;
+#[path = "end_to_end/hybrid.rs"]
+mod hybrid;
 #[path = "end_to_end/identity.rs"]
 mod identity;
 #[path = "end_to_end/inspect.rs"]
@@ -24,6 +28,8 @@ fn main() -> std::process::ExitCode {
         path_of_a_syscall::tests(),
         bad_input::tests(),
         death::tests(),
+        engines::tests(),
+        hybrid::tests(),
         identity::tests(),
         inspect::tests(),
         probes::tests(),

@@ -16,9 +16,12 @@ use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::runpack::verify::integrity;
 use gait_core::signature::PublicKey;
+use gait_guard::exec::Engine;
+use gait_guard::hybrid::LIMIT;
 use gait_guard::launch::watchdog::{WatchError, watch};
 use report::Report;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -45,7 +48,7 @@ pub static VERB: Verb = Verb {
         Flag::value(
             "engine",
             "auto|lsm|notify|hybrid",
-            "what decides; auto takes lsm where its self-test fires, else notify",
+            "what decides; auto takes lsm where its self-test fires, else notify; hybrid: plain reads run by themselves, with less protection (docs/limits.md)",
         )
         .default("auto"),
         Flag::value("require", "<layers>", "start only with these layers in force, comma-separated"),
@@ -97,6 +100,10 @@ fn attempt(call: &Call) -> Result<Report, Failure> {
     }
     let asked = request::read(call)?;
     let (public, fails_on_block, run_id) = (asked.key.public(), call.args.is_on("fail-on-block"), asked.run_id.clone());
+    if asked.engine == Engine::Hybrid {
+        // Before the agent says anything; that nobody can be told is no reason not to run.
+        let _ = writeln!(std::io::stderr(), "engine hybrid: {LIMIT}");
+    }
     let text = watch(|wards| {
         // Of the supervisor's process: nobody but it packs. The agent has ended then, so the terminal is free.
         let mut progress = None;

@@ -6,7 +6,8 @@ use crate::render::error_fields;
 use gait_core::runpack::footer::ticket_footer;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::text::printable;
-use gait_guard::exec::{ExecError, PlanError, Ran};
+use gait_guard::exec::{Engine, ExecError, PlanError, Ran};
+use gait_guard::hybrid::LIMIT;
 use gait_guard::launch::Status as AgentStatus;
 use gait_guard::session::{Finished, Stop};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,10 @@ impl Report {
         fields.insert("exit_code".into(), exit_code.into());
         fields.insert("signal".into(), signal.into());
         fields.insert("timed_out".into(), ran.timed_out().into());
+        fields.insert("engine".into(), ran.engine.name().into());
+        if ran.engine == Engine::Hybrid {
+            fields.insert("engine_limit".into(), LIMIT.into());
+        }
         fields.insert("layers".into(), ran.layers.clone().into());
         fields.insert("degraded".into(), ran.degraded.clone().into());
         fields.insert("environment_withheld".into(), ran.withheld.into());
@@ -87,7 +92,7 @@ impl Report {
         let (exit, is_io) = match &error {
             ExecError::Plan(PlanError::Missing { .. } | PlanError::Engine { .. })
             | ExecError::Landlock(_)
-            | ExecError::Engine(_) => (Exit::DependencyMissing, false),
+            | ExecError::Engine { .. } => (Exit::DependencyMissing, false),
             ExecError::Plan(PlanError::Canonical(_)) | ExecError::Run { .. } => (Exit::Internal, false),
             ExecError::Plan(PlanError::Network { .. }) => (Exit::DependencyMissing, false),
             ExecError::Scratch(_) | ExecError::Programs(_) | ExecError::Start(_) | ExecError::Finish { .. } => {
@@ -106,6 +111,9 @@ impl Report {
                 "use a policy that denies all network, or --allow-degraded network: then every address is refused"
                     .into(),
             ),
+            ExecError::Engine { .. } | ExecError::Grants(_) => {
+                Some("`gait doctor` tells which engines can be used here; --engine notify needs no BPF".into())
+            }
             _ => None,
         };
         let message = error.to_string();
@@ -197,6 +205,9 @@ impl Report {
             let degraded = list("degraded");
             let missing = if degraded.is_empty() { String::new() } else { format!("; degraded: {degraded}") };
             lines.push(format!("layers: {}{missing}", list("layers")));
+        }
+        if self.fields.contains_key("engine_limit") {
+            lines.push(format!("engine: {} ({})", self.text("engine"), self.text("engine_limit")));
         }
         lines.push(format!("decisions: {}", self.counts()));
         lines.extend(self.block_lines());

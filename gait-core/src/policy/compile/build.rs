@@ -308,8 +308,9 @@ impl<'p> Builder<'p> {
     /// so what is blocked while none of them holds is always blocked.
     fn prefixes(&self, question: &mut Question<'p>) -> Vec<Vec<u8>> {
         let Kind { target_kind, endpoint_class, .. } = question.kind;
-        if target_kind != TargetKind::Path || !matches!(endpoint_class, EndpointClass::ProcExec | EndpointClass::FsRead)
-        {
+        let is_bounded =
+            matches!(endpoint_class, EndpointClass::ProcExec | EndpointClass::FsRead | EndpointClass::FsWrite);
+        if target_kind != TargetKind::Path || !is_bounded {
             return Vec::new();
         }
         let is_open = |case, met: &[Condition]| self.decision(question, case, met).verdict != Verdict::Block;

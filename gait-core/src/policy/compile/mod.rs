@@ -227,6 +227,11 @@ impl CompiledPolicy {
         self.prefixes(EndpointClass::FsRead)
     }
 
+    /// As [`CompiledPolicy::exec_prefixes`], for all that makes or changes a name or what is behind it.
+    pub fn write_prefixes(&self) -> Vec<&[u8]> {
+        self.prefixes(EndpointClass::FsWrite)
+    }
+
     fn prefixes(&self, class: EndpointClass) -> Vec<&[u8]> {
         let of_class =
             |kind: &&CompiledKind| kind.kind.endpoint_class == class && kind.kind.target_kind == TargetKind::Path;

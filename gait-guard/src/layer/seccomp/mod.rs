@@ -17,6 +17,9 @@ pub enum Opens {
     /// Programs of the kernel, on the object that the call comes to (engine `lsm`): they run. Held are those for `O_PATH`,
     /// which no hook sees, and `openat2`, whose flags are in memory.
     Decided,
+    /// A program of the kernel looks at what was opened when the call returns (engine `hybrid`): opens that only read what
+    /// is there run, as their registers tell. All others are held, and executable mappings too.
+    Seen,
 }
 
 /// What becomes of a syscall. All classes but the last three are held for the supervisor, some only when

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use kernel_suite::CANARY;
-use kernel_suite::need::{GUARD, Need};
+use kernel_suite::need::{GUARD, Need, UNPRIVILEGED};
 use kernel_suite::run::{self, Ran};
 use kernel_suite::scene::{CORPUS_POLICY, Guarded, Scene};
 use kernel_suite::suite::{Test, test};
 
 pub fn tests() -> Vec<Test> {
-    let user = || GUARD.into_iter().chain([Need::Root, Need::Program("setpriv")]);
-    let root = || GUARD.into_iter().chain([Need::Root]);
+    let user = || GUARD.into_iter().chain([UNPRIVILEGED, Need::Root, Need::Program("setpriv")]);
+    let root = || GUARD.into_iter().chain([UNPRIVILEGED, Need::Root]);
     vec![
         test("as an ordinary user: work goes on, the attempts are denied", user(), || works(&USER)),
         test("as an ordinary user: kill -9 of gait ends the tree", user(), || dies(&USER)),

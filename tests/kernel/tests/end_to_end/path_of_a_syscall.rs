@@ -99,9 +99,14 @@ fn intents(scene: &Scene, open: &Value, sent: &Value) -> anyhow::Result<()> {
 }
 
 fn verdicts(open: &Value, sent: &Value) -> anyhow::Result<()> {
+    let mut reasons = vec!["endpoint_constraint_violation", "endpoint_path_denied", "matched_rule_reads"];
+    if run::engine().as_deref() == Some("hybrid") {
+        // Landlock refused it before there was an object.
+        reasons.insert(2, "guard_engine_as_spelt");
+    }
     let blocked = json!({
         "enforced": "deny", "matched_rule": "reads", "source": "policy", "verdict": "block",
-        "reason_codes": ["endpoint_constraint_violation", "endpoint_path_denied", "matched_rule_reads"],
+        "reason_codes": reasons,
         "violations": ["endpoint_constraint_violation", "endpoint_path_denied"],
     });
     ensure!(open["decision"] == blocked, "{}\nis not\n{blocked}", open["decision"]);

@@ -77,7 +77,8 @@ fn links() -> Vec<Denial> {
             .runs(&["/bin/sh", "-c", "ln -s {S} a; ln -s a b; ln -s b/secret c; cat c"])
             .errors(&[]),
         read("FS-02 a link of procfs to a folder")
-            .calls(&["openat -100 s:/proc/self/cwd/../s/secret 0", "read $1 out:64 64"]),
+            .calls(&["openat -100 s:/proc/self/cwd/../s/secret 0", "read $1 out:64 64"])
+            .hybrid_has_no_name(),
         change("FS-02 writing through a link")
             .setup(link("l", "{S}/secret"))
             .calls(&["open s:l 1", "write $1 s:evil 4"]),
@@ -125,7 +126,9 @@ fn links() -> Vec<Denial> {
 fn names() -> Vec<Denial> {
     let hidden = format!("{}/proc/self/root{{S}}/secret", "/proc/self/root".repeat(3));
     vec![
-        read("FS-07 by the root of procfs").calls(&[&format!("open s:{hidden} 0"), "read $1 out:64 64"]),
+        read("FS-07 by the root of procfs")
+            .calls(&[&format!("open s:{hidden} 0"), "read $1 out:64 64"])
+            .hybrid_has_no_name(),
         denial("FS-07 by /dev/fd of a denied folder")
             .shows(CANARY)
             .recorded("fs.list", "{S}", "endpoint_path_denied")
@@ -206,7 +209,8 @@ fn later() -> Vec<Denial> {
             })
             .calls(&["open s:deep/er/.env 0", "read $1 out:64 64"])
             .shows(CANARY)
-            .recorded("fs.read", "{W}/deep/er/.env", "endpoint_path_denied"),
+            .recorded("fs.read", "{W}/deep/er/.env", "endpoint_path_denied")
+            .hybrid_kills(),
         hook("FS-21 a git hook that is not there yet", ".git/hooks/pre-commit"),
         hook("FS-21 the configuration of git", ".git/config"),
         hook("FS-21 a shell start file", ".bashrc"),

@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 
 use anyhow::ensure;
 use kernel_suite::CANARY;
-use kernel_suite::denial::{Denial, denial};
+use kernel_suite::denial::{Denial, KILLED, denial};
 use kernel_suite::need::{GUARD, Need};
+use kernel_suite::run;
 use kernel_suite::scene::{ALLOW_ALL, Scene};
 use kernel_suite::suite::{Test, test};
 
@@ -49,7 +50,8 @@ fn reach() -> Vec<Denial> {
         reach("PR-03 an outsider's environment", &[&format!("open s:/proc/{pid}/environ 0"), "read $1 out:9000 9000"])
             .shows(CANARY),
         reach("PR-03 an outsider's command line", &[&format!("open s:/proc/{pid}/cmdline 0"), "read $1 out:900 900"])
-            .shows("kill -0"),
+            .shows("kill -0")
+            .hybrid_kills(),
         reach("PR-03 an outsider's descriptors", &[&format!("open s:/proc/{pid}/fd/0 0")]),
         reach("PR-03 an outsider's memory map", &[&format!("open s:/proc/{pid}/maps 0"), "read $1 out:900 900"])
             .shows("/bin"),
@@ -102,7 +104,11 @@ fn nobody_outside() -> Test {
         ensure!(control.stdout.contains(&format!("looked into {pid} environ")), "{control:?}");
         ensure!(control.stdout.contains(&format!("signalled {pid}\n")), "{control:?}");
         let guarded = Scene::new()?.guarded(ALLOW_ALL, &words)?;
-        ensure!(guarded.ran.code == 0, "{:?}", guarded.ran);
+        // What everybody may read of others is answered with a kill where the agent opens files itself.
+        let is_hybrid = run::engine().as_deref() == Some("hybrid");
+        ensure!(guarded.ran.code == if is_hybrid { 128 + libc::SIGKILL } else { 0 }, "{:?}", guarded.ran);
+        let kills = guarded.pack.denied().filter(|denied| denied.reasons.iter().any(|reason| reason == KILLED));
+        ensure!(kills.count() == usize::from(is_hybrid), "{:?}", guarded.pack.denied().collect::<Vec<_>>());
         ensure!(guarded.ran.stdout.is_empty(), "reached: {}", guarded.ran.stdout);
         Ok(())
     })

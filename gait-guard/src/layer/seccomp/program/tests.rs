@@ -179,3 +179,33 @@ fn where_the_kernel_decides_opens_only_handles_are_held() {
         assert_eq!(action(still_held, [0; 6]), NOTIFY, "{still_held}");
     }
 }
+
+#[test]
+fn only_plain_reads_run_by_themselves_and_only_where_asked_for() {
+    let answer = |opens, nr: u32, args| run(&filter(opens), &Data { nr, arch: AUDIT_ARCH_X86_64, args });
+    let (held, runs) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
+    let at = |flags: i32| [0, 0, flags as u32 as u64, 0, 0, 0];
+    let plain = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    assert_eq!(answer(Opens::Seen, 257, at(plain)), runs);
+    assert_eq!(answer(Opens::Seen, 2, [0, plain as u64, 0, 0, 0, 0]), runs);
+    assert_eq!(answer(Opens::Held, 257, at(plain)), held);
+    // The kernel looks at the lower half only.
+    assert_eq!(answer(Opens::Seen, 257, [0, 0, 1 << 32, 0, 0, 0]), runs);
+    for flag in [
+        libc::O_WRONLY,
+        libc::O_RDWR,
+        libc::O_ACCMODE,
+        libc::O_CREAT,
+        libc::O_TRUNC,
+        libc::O_PATH,
+        libc::O_DIRECTORY,
+        libc::O_TMPFILE,
+        libc::O_TMPFILE & !libc::O_DIRECTORY,
+    ] {
+        assert_eq!(answer(Opens::Seen, 257, at(plain | flag)), held, "{flag:#x}");
+        assert_eq!(answer(Opens::Seen, 2, [0, (plain | flag) as u64, 0, 0, 0, 0]), held, "{flag:#x}");
+    }
+    // creat, openat2
+    assert_eq!(answer(Opens::Seen, 85, [0; 6]), held);
+    assert_eq!(answer(Opens::Seen, 437, [0; 6]), held);
+}
