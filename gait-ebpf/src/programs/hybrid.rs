@@ -146,8 +146,11 @@ fn record(scratch: &mut Scratch, op: u32, outcome: u32, passes: bool, about: u64
     let mut header = ring::header(kind::OPEN, op, outcome);
     header.detail = u64::from(passes);
     header.extra = about;
-    let is_recorded =
-        if passes { ring::put_path_quietly(scratch, header, start) } else { ring::put_path(scratch, header, start) };
+    let is_recorded = if passes {
+        ring::put_path_quietly(scratch, header, start)
+    } else {
+        ring::put_path_urgently(scratch, header, start)
+    };
     if !is_recorded {
         ring::count(counter::NO_ROOM);
     }

@@ -21,7 +21,7 @@ static RECORDS: RingBuf<u64, 16777216> = RingBuf::new();
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
 
-/// The reader is woken if it sleeps.
+/// The reader is woken if it has taken all that was there before.
 const WAKES: u64 = 0;
 
 /// Counts one.
@@ -73,6 +73,14 @@ pub fn put_path_quietly(scratch: &mut Scratch, header: Header, start: u32) -> bo
     /// `BPF_RB_NO_WAKEUP`
     const QUIET: u64 = 1;
     put_path_as(scratch, header, start, QUIET)
+}
+
+/// [`put_path`], and the reader is woken even if it has not caught up with what came quietly.
+#[inline(always)]
+pub fn put_path_urgently(scratch: &mut Scratch, header: Header, start: u32) -> bool {
+    /// `BPF_RB_FORCE_WAKEUP`
+    const URGENT: u64 = 2;
+    put_path_as(scratch, header, start, URGENT)
 }
 
 #[inline(always)]
