@@ -26,7 +26,7 @@ use crate::process::{is_here, output};
 const BUSYBOX: &str = "/usr/bin/busybox";
 
 /// Who enforces in the guests; each guest is run once for each.
-const ENGINES: &[&str] = &["notify", "lsm"];
+const ENGINES: &[&str] = &["notify", "lsm", "hybrid"];
 
 /// The only engine of a `gait` that has no `--engine`.
 const WITHOUT_FLAG: &str = "notify";
