@@ -25,7 +25,7 @@ pub fn tests() -> Vec<Test> {
         ),
         test(
             "an ordinary user with CAP_BPF and CAP_PERFMON has the probes, one of them alone does not do",
-            GUARD.into_iter().chain([Need::Root, Need::Program("setpriv")]),
+            GUARD.into_iter().chain([UNPRIVILEGED, Need::Root, Need::Program("setpriv")]),
             two_capabilities,
         ),
         test("with --verbose the guard and its programs in the kernel tell what they do", root(), verbose),
