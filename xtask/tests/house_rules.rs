@@ -132,6 +132,22 @@ fn the_portable_crates_forbid_unsafe_code() {
     }
 }
 
+/// Only `registry install` opens connections of its own accord; the guard makes those that an agent was allowed.
+#[test]
+fn one_module_speaks_to_servers() {
+    let words = ["ureq", "rustls", "TcpStream", "UdpSocket", "UnixStream", "ToSocketAddrs", "net::connect", "sockfd"];
+    let mut clients = BTreeSet::new();
+    for (file, text) in sources() {
+        let name = file.to_string_lossy().into_owned();
+        let ours = name.starts_with("gait-core/src/") || name.starts_with("gait-cli/src/");
+        if ours && text.lines().any(|line| words.iter().any(|word| line.contains(word))) {
+            clients.insert(name);
+        }
+    }
+    let expected = ["gait-cli/src/registry/fetch.rs", "gait-cli/src/registry/source.rs"];
+    assert_eq!(clients, expected.map(String::from).into());
+}
+
 #[test]
 fn no_file_is_too_long_to_be_about_one_noun() {
     for (file, text) in sources() {
