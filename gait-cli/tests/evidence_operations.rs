@@ -57,6 +57,13 @@ fn what_is_encrypted_comes_back_and_the_key_stays_out_of_the_file() {
         &place.line("guard decrypt again.gaitenc --key-command ./nowhere"),
         "run encryption key command: ./nowhere",
     );
+    // One that prints without end.
+    place.write("endless", "#!/bin/sh\nexec yes\n");
+    fs::set_permissions(place.at("endless"), fs::Permissions::from_mode(0o755)).unwrap();
+    refused(
+        &place.line("guard decrypt again.gaitenc --key-command ./endless"),
+        "run encryption key command: ./endless: prints more than 4096 bytes",
+    );
 }
 
 #[test]
@@ -84,7 +91,11 @@ fn records_that_are_not_what_they_should_be_are_refused_without_a_panic() {
         refused(&with_key(&place, KEY, "guard decrypt wrong.gaitenc --key-env K --json"), &words.replace('"', "\\\""));
         assert!(!place.at("wrong").exists());
     }
-    for bytes in ["", "{", "[]", "null", "\u{0}"] {
+    // Its members in their order, without names.
+    let order = ["schema_id", "schema_version", "created_at", "producer_version", "algorithm", "key_source", "nonce"];
+    let order = order.into_iter().chain(["ciphertext", "plain_sha256", "plain_size"]);
+    let array = Value::Array(order.map(|member| record[member].clone()).collect()).to_string();
+    for bytes in ["", "{", "[]", "null", "\u{0}", &array] {
         place.write("wrong.gaitenc", bytes);
         assert_eq!(with_key(&place, KEY, "guard decrypt wrong.gaitenc --key-env K").code, 6, "{bytes:?}");
     }
@@ -123,6 +134,26 @@ fn only_what_is_too_old_is_deleted_and_the_report_says_which() {
     refused(&place.line("guard retain r"), "unexpected positional arguments");
     refused(&place.line("guard retain --pack-ttl 7d"), "parse --pack-ttl: ");
     refused(&place.line("guard retain --root nowhere"), "scan retention root: lstat nowhere: no such file");
+}
+
+#[test]
+fn evidence_that_is_none_is_named() {
+    let place = Place::with_demo();
+    for bytes in ["{", "[]", "7"] {
+        place.write("bad.json", bytes);
+        for (flag, what) in [
+            ("trace", "trace"),
+            ("inventory", "inventory snapshot"),
+            ("regress", "regress result"),
+            ("approval-audit", "approval audit"),
+            ("credential-evidence", "credential evidence"),
+        ] {
+            let answer = place.line(&format!("guard pack --run run_demo --{flag} bad.json"));
+            refused(&answer, &format!("guard pack error: parse {what} bad.json: "));
+            let answer = place.line(&format!("guard pack --run run_demo --{flag} none.json"));
+            refused(&answer, &format!("guard pack error: read {what} none.json: open none.json: no such file"));
+        }
+    }
 }
 
 #[test]
