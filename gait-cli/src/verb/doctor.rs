@@ -197,7 +197,9 @@ fn lines(diagnosis: &Diagnosis) -> Vec<String> {
 fn checks(args: &Args) -> Vec<Check> {
     let workdir = PathBuf::from(args.trimmed("workdir").unwrap_or("."));
     let given = PathBuf::from(args.trimmed("output-dir").unwrap_or("./gait-out"));
-    let clean: PathBuf = workdir.join(&given).components().filter(|part| part.as_os_str() != ".").collect();
+    let inside =
+        |name: &Path| -> PathBuf { workdir.join(name).components().filter(|part| part.as_os_str() != ".").collect() };
+    let clean = inside(&given);
     vec![
         workdir_check(&workdir),
         output_check(&clean),
@@ -205,7 +207,7 @@ fn checks(args: &Args) -> Vec<Check> {
         Check::pass("schema_files", "required schema files are present"),
         hooks_check(&workdir),
         state::registry(),
-        state::rate_limit_lock(&[&workdir.join(".gait-out"), &clean]),
+        state::rate_limit_lock(&[&inside(Path::new(".gait-out")), &clean]),
         binary_check(),
         assets_check(&workdir),
         keys::ambiguity(args),

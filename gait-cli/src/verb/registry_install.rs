@@ -27,7 +27,8 @@ pub static VERB: Verb = Verb {
     positionals: "",
     flags: &[
         Flag::value("source", "<path|url>", "the manifest; may also be given without the flag").required(),
-        Flag::value("allow-host", "<csv>", "hosts that a remote source may be on, and that it may redirect to"),
+        Flag::value("allow-host", "<csv>", "hosts that a remote source may be on, and that it may redirect to")
+            .required(),
         PUBLISHERS,
         Flag::value("pin", "sha256:<hex>", "the digest that the manifest must have; replaces a pin that is there"),
         CACHE_DIR,
