@@ -3,8 +3,12 @@
 use crate::failure::Failure;
 use crate::flags::{Args, Flag};
 use gait_core::evidence::encrypted::{ArtifactKey, KeySource};
+use std::io::Read;
 use std::process::{Command, Stdio};
 use zeroize::Zeroizing;
+
+/// More than any way to write a key, with blanks around it.
+const MAX_PRINTED_BYTES: usize = 4096;
 
 /// The flags that name a key. The usage line shows the arguments beside their command.
 pub const FLAGS: [Flag; 3] = [
@@ -39,17 +43,32 @@ fn read(text: &str, from: &str) -> Result<ArtifactKey, Failure> {
         .map_err(|error| Failure::invalid(format!("decode encryption key from {from}: {error}")))
 }
 
+/// What the program prints. It may take its time: it may have to ask a person.
 fn printed(program: &str, words: &[String]) -> Result<Zeroizing<String>, Failure> {
-    let failed = |why: String| Failure::invalid(format!("run encryption key command: {why}"));
-    let output = Command::new(program)
+    let failed = |why: String| Failure::invalid(format!("run encryption key command: {program}: {why}"));
+    let broken = |error: std::io::Error| failed(gait_core::file::os_text(&error));
+    let mut child = Command::new(program)
         .args(words)
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| failed(format!("{program}: {}", gait_core::file::os_text(&error))))?;
-    if !output.status.success() {
-        return Err(failed(format!("{program}: {}", output.status)));
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(broken)?;
+    // With room to see the end: a vector that grows leaves a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PRINTED_BYTES + 64));
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(MAX_PRINTED_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(broken)?;
     }
-    let bytes = Zeroizing::new(output.stdout);
-    let text = std::str::from_utf8(&bytes).map_err(|_| failed(format!("{program}: prints no text")))?;
+    if bytes.len() > MAX_PRINTED_BYTES {
+        // What is no key need not end by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(failed(format!("prints more than {MAX_PRINTED_BYTES} bytes")));
+    }
+    let status = child.wait().map_err(broken)?;
+    if !status.success() {
+        return Err(failed(status.to_string()));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| failed("prints no text".into()))?;
     Ok(Zeroizing::new(text.to_owned()))
 }

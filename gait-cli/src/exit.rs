@@ -103,13 +103,15 @@ pub enum Category {
     IoFailure,
     /// Another process held what was needed for too long.
     StateContention,
+    /// A server could not be reached or had no time.
+    NetworkTransient,
     InternalFailure,
 }
 
 impl Category {
     /// Whether the same call may succeed later.
     pub fn is_retryable(self) -> bool {
-        self == Category::StateContention
+        matches!(self, Category::StateContention | Category::NetworkTransient)
     }
 
     /// The word in the envelope.
@@ -122,6 +124,7 @@ impl Category {
             Category::DependencyMissing => "dependency_missing",
             Category::IoFailure => "io_failure",
             Category::StateContention => "state_contention",
+            Category::NetworkTransient => "network_transient",
             Category::InternalFailure => "internal_failure",
         }
     }

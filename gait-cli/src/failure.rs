@@ -44,6 +44,11 @@ impl Failure {
         Failure { category: Some(Category::StateContention), ..Self::new(Exit::Internal, message) }
     }
 
+    /// The same failure of another category than that of its exit code.
+    pub fn of_category(self, category: Category) -> Self {
+        Failure { category: Some(category), ..self }
+    }
+
     /// The same failure with a next step of its own.
     pub fn with_hint(self, hint: impl Display) -> Self {
         Failure { hint: Some(hint.to_string()), ..self }

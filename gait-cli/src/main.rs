@@ -3,6 +3,7 @@
 
 mod app;
 mod artifact_key;
+mod check;
 mod clock;
 mod eventlog;
 mod exit;

@@ -132,6 +132,42 @@ fn the_portable_crates_forbid_unsafe_code() {
     }
 }
 
+/// The table of what is better names tests that are there.
+#[test]
+fn every_test_that_the_page_of_compatibility_names_is_there() {
+    let page = std::fs::read_to_string(root().join("docs/compatibility.md")).expect("the page");
+    let table = page.split("## What was found wrong there").nth(1).expect("the table");
+    let sources = sources();
+    let rows: Vec<&str> = table.lines().filter(|line| line.as_bytes().get(2).is_some_and(u8::is_ascii_digit)).collect();
+    assert_eq!(rows.len(), 25, "one row for each item");
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let named: Vec<&str> =
+            tests.split('`').skip(1).step_by(2).filter(|word| word.contains('_') && !word.contains('.')).collect();
+        assert!(!named.is_empty() || tests.contains("not different"), "no test: {row}");
+        for name in named.into_iter().filter(|name| *name != "trace_id") {
+            let declared = format!("fn {name}()");
+            assert!(sources.iter().any(|(_, text)| text.contains(&declared)), "there is no test {name}");
+        }
+    }
+}
+
+/// Only `registry install` opens connections of its own accord; the guard makes those that an agent was allowed.
+#[test]
+fn one_module_speaks_to_servers() {
+    let words = ["ureq", "rustls", "TcpStream", "UdpSocket", "UnixStream", "ToSocketAddrs", "net::connect", "sockfd"];
+    let mut clients = BTreeSet::new();
+    for (file, text) in sources() {
+        let name = file.to_string_lossy().into_owned();
+        let ours = name.starts_with("gait-core/src/") || name.starts_with("gait-cli/src/");
+        if ours && text.lines().any(|line| words.iter().any(|word| line.contains(word))) {
+            clients.insert(name);
+        }
+    }
+    let expected = ["gait-cli/src/registry/fetch.rs", "gait-cli/src/registry/source.rs"];
+    assert_eq!(clients, expected.map(String::from).into());
+}
+
 #[test]
 fn no_file_is_too_long_to_be_about_one_noun() {
     for (file, text) in sources() {

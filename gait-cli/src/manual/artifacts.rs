@@ -296,10 +296,14 @@ pub(super) static ENTRIES: &[Entry] = &[
                 "gait registry install registry_pack.json --public-key publisher.pub --pin sha256:0f3f59c27481ab294328f866dd09d1865545343758a8b615677df27518465ccb",
                 "and no other",
             ),
+            example(
+                "gait registry install https://registry.example/baseline.json --allow-host registry.example --public-key publisher.pub",
+                "from a server",
+            ),
         ],
         exits: &[
             ("0", "installed and pinned"),
-            ("2", "refused, for any reason that lies in the source or the manifest"),
+            ("2", "refused, for any reason that lies in the source, its server or the manifest"),
             ("6", "wrong usage, or a key that can't be used"),
         ],
         see: &["gait registry verify", "docs/formats/registry.md"],

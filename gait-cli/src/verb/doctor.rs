@@ -3,11 +3,12 @@
 //! `checks` are the contract's, in its order. `layers` are those of the boundary, each probed by doing.
 
 use super::{Call, Help, Verb};
+use crate::check::{Check, keys, quoted, state};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{Args, Flag, JSON, Order, VERIFY_KEYS};
 use crate::render::Outcome;
-use crate::{app, clock, keys};
+use crate::{app, clock};
 use gait_guard::bpf::canary::Stage;
 use gait_guard::bpf::probes::{self, Probes};
 use gait_guard::exec::engine::{Engine, Rejected, reject};
@@ -16,7 +17,6 @@ use gait_guard::host::{Layer, State, probe};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub static VERB: Verb = Verb {
     path: &["doctor"],
@@ -38,31 +38,6 @@ pub static VERB: Verb = Verb {
     notes: &["Looks at folders, keys and the layers of the boundary, and says what each missing one costs."],
     run,
 };
-
-#[derive(Debug, Serialize)]
-struct Check {
-    name: &'static str,
-    status: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fix_command: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    non_fixable: bool,
-}
-
-impl Check {
-    fn pass(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name, status: "pass", message: message.into(), fix_command: None, non_fixable: false }
-    }
-
-    fn warn(name: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { status: "warn", fix_command: Some(fix.into()), ..Self::pass(name, message) }
-    }
-
-    fn fail(name: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { status: "fail", fix_command: Some(fix.into()), ..Self::pass(name, message) }
-    }
-}
 
 /// A layer of the boundary.
 #[derive(Debug, Serialize)]
@@ -222,25 +197,23 @@ fn lines(diagnosis: &Diagnosis) -> Vec<String> {
 fn checks(args: &Args) -> Vec<Check> {
     let workdir = PathBuf::from(args.trimmed("workdir").unwrap_or("."));
     let given = PathBuf::from(args.trimmed("output-dir").unwrap_or("./gait-out"));
-    let clean: PathBuf = workdir.join(&given).components().filter(|part| part.as_os_str() != ".").collect();
+    let inside =
+        |name: &Path| -> PathBuf { workdir.join(name).components().filter(|part| part.as_os_str() != ".").collect() };
+    let clean = inside(&given);
     vec![
         workdir_check(&workdir),
         output_check(&clean),
         temp_check(),
         Check::pass("schema_files", "required schema files are present"),
         hooks_check(&workdir),
-        registry_check(),
-        rate_limit_check(&clean),
+        state::registry(),
+        state::rate_limit_lock(&[&inside(Path::new(".gait-out")), &clean]),
         binary_check(),
         assets_check(&workdir),
-        ambiguity_check(args),
-        permissions_check(args),
-        config_check(args),
+        keys::ambiguity(args),
+        keys::permissions(args),
+        keys::config(args),
     ]
-}
-
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
 /// Whether a file can be made in `folder`.
@@ -307,25 +280,6 @@ fn hooks_check(workdir: &Path) -> Check {
     }
 }
 
-fn registry_check() -> Check {
-    let cache = std::env::var_os("HOME").map(|home| Path::new(&home).join(".gait").join("registry"));
-    match cache {
-        Some(path) if path.is_dir() => Check::pass("registry_cache", "registry cache is accessible"),
-        _ => Check::warn("registry_cache", "registry cache is not initialized", "mkdir -p ~/.gait/registry"),
-    }
-}
-
-fn rate_limit_check(output: &Path) -> Check {
-    let name = "gate_rate_limit_lock";
-    let path = output.join("gate_rate_limits.json.lock");
-    let age = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-    match age {
-        None => Check::pass(name, "no stale gate rate-limit lock detected"),
-        Some(age) if age < Duration::from_secs(30) => Check::pass(name, "gate rate-limit lock is not stale"),
-        Some(_) => Check::warn(name, "stale gate rate-limit lock detected", format!("rm -f {}", quoted(&path))),
-    }
-}
-
 fn binary_check() -> Check {
     match std::env::current_exe() {
         Ok(path) => Check::pass(
@@ -358,80 +312,4 @@ fn assets_check(workdir: &Path) -> Check {
         format!("missing onboarding assets: {}", missing.join(",")),
         "git restore --source=HEAD -- scripts/quickstart.sh examples/integrations",
     )
-}
-
-fn ambiguity_check(args: &Args) -> Check {
-    for half in ["private", "public"] {
-        let given = |name: String| args.trimmed(&name).is_some();
-        if given(format!("{half}-key")) && given(format!("{half}-key-env")) {
-            return Check::fail(
-                "key_source_ambiguity",
-                format!("{half} key path and env are both set"),
-                format!("set only one of --{half}-key or --{half}-key-env"),
-            );
-        }
-    }
-    Check::pass("key_source_ambiguity", "key source configuration is unambiguous")
-}
-
-fn permissions_check(args: &Args) -> Check {
-    use std::os::unix::fs::MetadataExt;
-    let name = "key_permissions";
-    let paths: Vec<&str> = ["private-key", "public-key"].iter().filter_map(|flag| args.trimmed(flag)).collect();
-    for (path, is_private) in
-        ["private-key", "public-key"].iter().filter_map(|f| Some((args.trimmed(f)?, *f == "private-key")))
-    {
-        let metadata = match fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                let cause = match error.kind() {
-                    std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-                    _ => error.to_string(),
-                };
-                let message = format!("key file not accessible: {path} (stat {path}: {cause})");
-                return Check::warn(name, message, format!("ls -l '{path}'"));
-            }
-        };
-        if metadata.is_dir() {
-            return Check::warn(name, format!("key path is a directory: {path}"), format!("ls -l '{path}'"));
-        }
-        if metadata.mode() & 0o022 != 0 {
-            return Check::warn(
-                name,
-                format!("key file is writable by others: {path}"),
-                format!("chmod go-w '{path}'"),
-            );
-        }
-        if is_private && metadata.mode() & 0o044 != 0 {
-            return Check::warn(
-                name,
-                format!("private key is readable by others: {path}"),
-                format!("chmod go-r '{path}'"),
-            );
-        }
-    }
-    let message = if paths.is_empty() { "no key file paths configured" } else { "key file permissions are strict" };
-    Check::pass(name, message)
-}
-
-fn config_check(args: &Args) -> Check {
-    let name = "key_config";
-    let prod_fix = "set --private-key <path> or --private-key-env <VAR> for prod mode";
-    match args.trimmed("key-mode").unwrap_or("dev") {
-        "dev" if keys::names_a_key(args) => {
-            Check::warn(name, "dev mode ignores explicit key sources", "use --key-mode prod to use the keys given")
-        }
-        "dev" => Check::pass(name, "dev key mode is configured"),
-        "prod" => match keys::signing_key(args) {
-            Ok(Some(_)) => Check::pass(name, "prod key configuration is valid"),
-            Ok(None) => {
-                let message = "invalid prod signing key config: prod mode requires a private key source";
-                Check::fail(name, message, prod_fix)
-            }
-            Err(failure) => {
-                Check::fail(name, format!("invalid prod signing key config: {}", failure.message), prod_fix)
-            }
-        },
-        other => Check::fail(name, format!("unsupported key mode: {other}"), "use --key-mode dev or --key-mode prod"),
-    }
 }

@@ -35,7 +35,7 @@ pub static VERB: Verb = Verb {
     run,
 };
 
-const DAY_SECONDS: i64 = 24 * 3600;
+const DAY_NANOS: i64 = 24 * 3600 * 1_000_000_000;
 
 fn run(call: &Call) -> Result<Outcome, Failure> {
     let words = call.words()?;
@@ -44,15 +44,14 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
         (None, [input]) => input,
         _ => return Err(Failure::invalid("expected --from <run_id|path>")),
     };
-    let seconds = match call.args.trimmed("window") {
-        None => DAY_SECONDS,
+    let nanos = match call.args.trimmed("window") {
+        None => DAY_NANOS,
         Some(text) => duration::parse(text)
-            .map(|nanos| nanos / 1_000_000_000)
             .ok_or_else(|| Failure::invalid(format!("parse --window: time: invalid duration {text:?}")))?,
     };
     let (mut source, path) = pack::open(input)?;
     let folder = pack::parent(&path);
-    let around = window(source.run.created_at, if seconds > 0 { seconds } else { DAY_SECONDS }, &source.run.run_id);
+    let around = window(source.run.created_at, if nanos > 0 { nanos } else { DAY_NANOS }, &source.run.run_id);
     let selected = select(folder, &around);
     let counts = [
         ("trace_count", selected.traces.len()),

@@ -4,6 +4,8 @@
 use assert_cmd::Command;
 use gait_core::canonical::canonical_bytes;
 use gait_core::digest::Sha256Hex;
+use gait_core::registry::RegistryManifest;
+use gait_core::signature::PrivateKey;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -254,4 +256,22 @@ pub fn sealed(mut manifest: Value) -> Value {
     let digest = Sha256Hex::of(canonical_bytes(&manifest).unwrap()).to_string();
     manifest["manifest_digest"] = digest.into();
     manifest
+}
+
+/// A registry manifest, signed with [`PRIVATE`]; `change` sees it before it is signed.
+pub fn registry_manifest(change: impl FnOnce(&mut Value)) -> Value {
+    let mut manifest = json!({
+        "schema_id": "gait.registry.pack", "schema_version": "1.0.0", "created_at": "2026-03-03T00:00:00Z",
+        "producer_version": "x", "pack_name": "baseline", "pack_version": "1", "publisher": "acme", "artifacts": [],
+    });
+    change(&mut manifest);
+    let key = PrivateKey::from_base64(PRIVATE).unwrap();
+    let digest = gait_core::canonical::digest_of(&manifest).unwrap();
+    manifest["signatures"] = json!([key.sign_digest(&digest)]);
+    manifest
+}
+
+/// The digest of such a manifest.
+pub fn registry_digest(manifest: &Value) -> String {
+    RegistryManifest::read(manifest.to_string().as_bytes()).unwrap().digest().unwrap().to_string()
 }

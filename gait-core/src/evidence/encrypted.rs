@@ -163,6 +163,10 @@ pub fn seal(
 /// # Errors
 /// [`OpenError`].
 pub fn read(bytes: &[u8]) -> Result<EncryptedArtifact, OpenError> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        // The parser would take the elements of an array for the members in their order.
+        return Err(OpenError::Parse(serde::de::Error::custom("expected an object, found an array")));
+    }
     let record: EncryptedArtifact = serde_json::from_slice(bytes).map_err(OpenError::Parse)?;
     for (member, found, expected) in [
         ("schema_id", &record.schema_id, ENCRYPTED_SCHEMA),

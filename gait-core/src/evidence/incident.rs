@@ -22,15 +22,24 @@ pub struct Selection {
     pub credentials: Vec<PathBuf>,
 }
 
-/// `seconds` before and after `at`; the ends are in.
-pub fn window(at: Timestamp, seconds: i64, run_id: &str) -> Window {
+/// `nanos` before and after `at`; the ends are in.
+pub fn window(at: Timestamp, nanos: i64, run_id: &str) -> Window {
     let at = at.to_utc();
     let shifted = |by: i64| {
-        let second = at.unix_seconds().saturating_add(by);
-        Timestamp::from_unix(second, at.nanos()).unwrap_or(at)
+        let sub = i64::from(at.nanos()) + by.rem_euclid(NANOS_PER_SECOND);
+        let second = at.unix_seconds().saturating_add(by.div_euclid(NANOS_PER_SECOND) + sub / NANOS_PER_SECOND);
+        let sub = u32::try_from(sub % NANOS_PER_SECOND).unwrap_or_default();
+        Timestamp::from_unix(second, sub).unwrap_or(at)
     };
-    Window { from: shifted(-seconds), to: shifted(seconds), window_seconds: seconds, selection_anchor: run_id.into() }
+    Window {
+        from: shifted(-nanos),
+        to: shifted(nanos),
+        window_seconds: nanos / NANOS_PER_SECOND,
+        selection_anchor: run_id.into(),
+    }
 }
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -83,4 +92,30 @@ pub fn named(folder: &Path, prefix: &str) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_has_its_length_to_the_nanosecond_and_its_ends_in_it() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let middle = at("2026-02-05T02:00:00.3+02:00");
+        for (nanos, from, to, seconds) in [
+            (1, "2026-02-05T00:00:00.299999999Z", "2026-02-05T00:00:00.300000001Z", 0),
+            (500_000_000, "2026-02-04T23:59:59.8Z", "2026-02-05T00:00:00.8Z", 0),
+            (1_700_000_000, "2026-02-04T23:59:58.6Z", "2026-02-05T00:00:02Z", 1),
+            (3_600_000_000_000, "2026-02-04T23:00:00.3Z", "2026-02-05T01:00:00.3Z", 3600),
+        ] {
+            let window = window(middle, nanos, "run_x");
+            assert_eq!((window.from.to_string(), window.to.to_string()), (from.into(), to.into()));
+            assert_eq!(window.window_seconds, seconds);
+            assert!(is_inside(window.from, &window) && is_inside(window.to, &window) && is_inside(middle, &window));
+        }
+        assert!(!is_inside(at("2026-02-05T00:00:00.300000002Z"), &window(middle, 1, "run_x")));
+        // Longer than there is time: as far as it goes.
+        let last = at("9999-12-31T23:59:59Z");
+        assert!(is_inside(last, &window(last, i64::MAX, "run_x")));
+    }
 }

@@ -69,7 +69,7 @@ pub enum EvidenceError {
         source: serde_json::Error,
     },
     /// A trace is none.
-    #[error("{}: {source}", path.display())]
+    #[error("parse trace {}: {}", path.display(), source.cause)]
     Trace {
         /// The file.
         path: PathBuf,

@@ -24,23 +24,26 @@ impl Policy {
     }
 }
 
+// The members of all payloads are in canonical order, so that they are hashed as they are written: a tree of a large
+// policy, which the canonicalizer would build to sort it, takes a hundred times its bytes.
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct PolicyPayload<'a> {
-    #[serde(rename = "SchemaID")]
-    schema_id: &'a str,
-    schema_version: &'a str,
     default_verdict: &'a str,
     fail_closed: FailClosedPayload<'a>,
     rules: Vec<RulePayload<'a>>,
+    #[serde(rename = "SchemaID")]
+    schema_id: &'a str,
+    schema_version: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct FailClosedPayload<'a> {
     enabled: bool,
-    risk_classes: &'a [String],
     required_fields: Vec<&'static str>,
+    risk_classes: &'a [String],
 }
 
 impl<'a> From<&'a FailClosed> for FailClosedPayload<'a> {
@@ -56,28 +59,28 @@ impl<'a> From<&'a FailClosed> for FailClosedPayload<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct RulePayload<'a> {
-    name: &'a str,
-    priority: i64,
-    effect: &'static str,
-    r#match: MatchPayload<'a>,
-    reason_codes: &'a [String],
-    violations: &'a [String],
-    #[serde(skip_serializing_if = "is_zero")]
-    min_approvals: u64,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    require_distinct_approvers: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    require_broker_credential: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
     broker_reference: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     broker_scopes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    rate_limit: Option<RateLimitPayload<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     dataflow: Option<DataflowPayload<'a>>,
+    effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<EndpointPayload<'a>>,
+    r#match: MatchPayload<'a>,
+    #[serde(skip_serializing_if = "is_zero")]
+    min_approvals: u64,
+    name: &'a str,
+    priority: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<RateLimitPayload<'a>>,
+    reason_codes: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    require_broker_credential: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    require_distinct_approvers: bool,
+    violations: &'a [String],
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -108,27 +111,27 @@ impl<'a> From<&'a Rule> for RulePayload<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct MatchPayload<'a> {
-    tool_names: &'a [String],
-    risk_classes: &'a [String],
-    target_kinds: &'a [String],
-    target_values: &'a [String],
-    provenance_sources: &'a [String],
-    identities: &'a [String],
-    workspace_prefixes: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    endpoint_classes: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    skill_publishers: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    skill_sources: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     data_classes: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     destination_kinds: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    destination_values: &'a [String],
     #[serde(rename = "DestinationOps", skip_serializing_if = "<[_]>::is_empty")]
     destination_operations: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    destination_values: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    endpoint_classes: &'a [String],
+    identities: &'a [String],
+    provenance_sources: &'a [String],
+    risk_classes: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skill_publishers: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skill_sources: &'a [String],
+    target_kinds: &'a [String],
+    target_values: &'a [String],
+    tool_names: &'a [String],
+    workspace_prefixes: &'a [String],
 }
 
 impl<'a> From<&'a Match> for MatchPayload<'a> {
@@ -156,8 +159,8 @@ impl<'a> From<&'a Match> for MatchPayload<'a> {
 #[serde(rename_all = "PascalCase")]
 struct RateLimitPayload<'a> {
     requests: i64,
-    window: &'a str,
     scope: &'a str,
+    window: &'a str,
 }
 
 impl<'a> From<&'a RateLimit> for RateLimitPayload<'a> {
@@ -169,17 +172,17 @@ impl<'a> From<&'a RateLimit> for RateLimitPayload<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DataflowPayload<'a> {
-    enabled: bool,
-    tainted_sources: &'a [String],
     action: &'static str,
-    reason_code: &'a str,
-    violation: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     destination_kinds: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    destination_values: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     destination_operations: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    destination_values: &'a [String],
+    enabled: bool,
+    reason_code: &'a str,
+    tainted_sources: &'a [String],
+    violation: &'a str,
 }
 
 impl<'a> From<&'a Dataflow> for DataflowPayload<'a> {
@@ -200,14 +203,14 @@ impl<'a> From<&'a Dataflow> for DataflowPayload<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct EndpointPayload<'a> {
-    enabled: bool,
-    path_allowlist: Vec<&'a str>,
-    path_denylist: Vec<&'a str>,
+    action: &'static str,
+    destructive_action: &'static str,
     domain_allowlist: Vec<&'a str>,
     domain_denylist: Vec<&'a str>,
     egress_classes: &'a [String],
-    action: &'static str,
-    destructive_action: &'static str,
+    enabled: bool,
+    path_allowlist: Vec<&'a str>,
+    path_denylist: Vec<&'a str>,
     reason_code: &'a str,
     violation: &'a str,
 }

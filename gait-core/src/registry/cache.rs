@@ -183,6 +183,23 @@ impl Cache {
         Err(InstallError::Escapes { path: folder.display().to_string() })
     }
 
+    /// The names of all packs that have a pin, sorted.
+    ///
+    /// # Errors
+    /// The folder of pins is there and can't be read.
+    pub fn pinned(&self) -> Result<Vec<String>, PathError> {
+        let folder = self.root.join("pins");
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(PathError::of("open", &folder)(error)),
+        };
+        let names = entries.filter_map(Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
+        let mut pinned: Vec<String> = names.filter_map(|name| name.strip_suffix(".pin").map(str::to_owned)).collect();
+        pinned.sort();
+        Ok(pinned)
+    }
+
     /// The kept manifest of this digest, if there is one.
     ///
     /// # Errors

@@ -171,7 +171,7 @@ pub fn trace_id(policy_digest: &Sha256Hex, intent_digest: &Sha256Hex, verdict: V
 #[derive(Debug, thiserror::Error)]
 #[error("parse trace record: {cause}")]
 pub struct TraceReadError {
-    cause: serde_json::Error,
+    pub(crate) cause: serde_json::Error,
 }
 
 /// Why a trace does not hold.
