@@ -48,7 +48,7 @@ pub static VERB: Verb = Verb {
         Flag::value(
             "engine",
             "auto|lsm|notify|hybrid",
-            "what decides; auto takes lsm where its self-test fires, else notify; hybrid: plain reads run by themselves, with less protection (docs/limits.md)",
+            "what decides; auto takes lsm where its self-test fires, else notify; with hybrid plain reads run by themselves, with less protection: see docs/limits.md",
         )
         .default("auto"),
         Flag::value("require", "<layers>", "start only with these layers in force, comma-separated"),
