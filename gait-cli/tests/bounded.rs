@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const MIB: u64 = 1 << 20;
 /// What a command may need besides its largest record (artifacts: 64 MiB), and what the program itself takes, which
 /// is larger without optimisation.
-const MEMORY: u64 = 96 * MIB;
+const MEMORY: u64 = 64 * MIB + 32 * MIB;
 /// A member may have this many bytes (contract, artifacts 3.4).
 const MEMBER: u64 = 104_857_600;
 
