@@ -80,7 +80,9 @@ impl Machine {
         // Whoever kills this task kills the machine too.
         let mut qemu = Command::new("setpriv");
         qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "2", "-no-reboot"]);
+        // One thread for both processors. With one each, QEMU can run code that the kernel has patched since: a breakpoint
+        // of the patching that is no longer expected, as hooks are attached, and the kernel panics.
+        qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "2048", "-smp", "2", "-no-reboot"]);
         qemu.args(["-display", "none", "-monitor", "none", "-nic", "none"]);
         qemu.arg("-serial").arg(format!("file:{}", console.display()));
         qemu.arg("-serial").arg(format!("file:{}", report.display()));
