@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
@@ -59,7 +60,7 @@ const INTENTS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Asks for decisions, instruction by instruction, and writes the script.
+/// Asks for decisions, instruction by instruction, and adds what they execute to the script.
 pub fn run(args: &[&str]) -> Result<()> {
     ensure!(args.is_empty(), "text-order takes no arguments");
     ensure!(cfg!(target_arch = "x86_64"), "steps are counted on x86_64 only");
@@ -84,16 +85,28 @@ pub fn run(args: &[&str]) -> Result<()> {
         functions.extend(symbols.executed(&stepped(folder.path(), &gait, words)?));
     }
     ensure!(functions.len() > 100, "only {} functions: is the binary stripped?", functions.len());
-    let patterns: BTreeSet<String> = functions.iter().map(|name| pattern(name)).collect();
-    let mut script = HEAD.to_owned();
-    for pattern in &patterns {
-        // Those that a compiler takes for cold have sections of another name; after the name there may be a number.
-        writeln!(script, "    *(.text.{pattern}* .text.unlikely.{pattern}*)")?;
-    }
     let path = places::root().join(SCRIPT);
+    // What is a function of its own and what is part of its caller changes from build to build, so what was listed stays.
+    let mut lines: BTreeSet<String> = match fs::read_to_string(&path) {
+        Ok(text) => text.lines().filter(|line| line.starts_with("    *(")).map(str::to_owned).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
+        Err(error) => return Err(error).context(SCRIPT),
+    };
+    let before = lines.len();
+    lines.extend(functions.iter().map(|name| line(&pattern(name))));
+    let mut script = HEAD.to_owned();
+    for line in &lines {
+        writeln!(script, "{line}")?;
+    }
     fs::write(&path, script + TAIL).with_context(|| path.display().to_string())?;
-    println!("{SCRIPT}: {} functions", patterns.len());
+    println!("{SCRIPT}: {} functions, {before} before", lines.len());
     Ok(())
+}
+
+/// The line for a function. Those that a compiler takes for cold have sections of another name; after the name there may be
+/// a number.
+fn line(pattern: &str) -> String {
+    format!("    *(.text.{pattern}* .text.unlikely.{pattern}*)")
 }
 
 /// Offsets of executed code, in units of 16 bytes.
