@@ -7,6 +7,8 @@ mod escape;
 mod formats;
 mod gate;
 mod matrix;
+mod order;
+mod peak;
 mod places;
 mod process;
 mod scale;
@@ -40,6 +42,9 @@ const USAGE: &str = "usage: cargo xtask <task>
       the kernel suites in virtual machines with stock kernels of Debian and different security modules; needs
       no KVM. `kernel-matrix 6.12 full` boots one of them; --only chooses tests by words in their names;
       a guest that takes longer than --minutes (90) has failed.
+  text-order
+      write gait-cli/link/gate-eval.ld, by which the linker puts the functions of `gait gate eval` side by side, from
+      what a release build executes.
   escape-report [REPORT ...]
       write docs/escape-report.md from what suites wrote to GAIT_SUITE_REPORT; without REPORT from those of the
       guests that were booted last.";
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         ["escape-report", rest @ ..] => escape::run(rest),
         ["kernel-matrix", rest @ ..] => matrix::run(rest),
         ["bench-scale", rest @ ..] => scale::run(rest),
+        ["text-order", rest @ ..] => order::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

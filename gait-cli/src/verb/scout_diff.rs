@@ -37,7 +37,7 @@ struct Answer<'a> {
     right: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     output_path: &'a str,
-    diff: &'a Drift,
+    diff: &'a Drift<'a>,
 }
 
 fn run(call: &Call) -> Result<Outcome, Failure> {
@@ -47,7 +47,8 @@ fn run(call: &Call) -> Result<Outcome, Failure> {
     let (Some(left), Some(right), None) = (left, right, words.next()) else {
         return Err(Failure::invalid("expected <left_snapshot.json> <right_snapshot.json>"));
     };
-    let found = drift(&read(left)?, &read(right)?);
+    let (before, after) = (read(left)?, read(right)?);
+    let found = drift(&before, &after);
     let output = call.args.trimmed("out").unwrap_or_default();
     if !output.is_empty() {
         let text = json::to_compact_html_safe(&found).map_err(Failure::invalid)?;

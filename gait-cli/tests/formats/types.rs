@@ -241,19 +241,20 @@ pub fn assert_same_members(schema: &str, values: &[Value], but: &[&str]) {
 fn types_that_are_only_written_have_the_members_of_their_schema() {
     let schemas = Schemas::get();
     let text = || "x".to_string();
-    let present = Present { id: text(), kind: text(), name: text(), locator: text(), risk_level: text() };
+    let word = "x";
+    let present = Present { id: word, kind: word, name: word, locator: word, risk_level: word };
     let changed = Changed {
-        id: text(),
-        kind: text(),
-        name: text(),
-        before_locator: text(),
-        after_locator: text(),
-        before_risk_level: text(),
-        after_risk_level: text(),
+        id: word,
+        kind: word,
+        name: word,
+        before_locator: word,
+        after_locator: word,
+        before_risk_level: word,
+        after_risk_level: word,
     };
     let drift = Drift {
-        left_snapshot_id: text(),
-        right_snapshot_id: text(),
+        left_snapshot_id: word,
+        right_snapshot_id: word,
         added: vec![present.clone()],
         removed: vec![present],
         changed: vec![changed],
