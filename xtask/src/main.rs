@@ -7,6 +7,7 @@ mod escape;
 mod formats;
 mod gate;
 mod matrix;
+mod micro;
 mod order;
 mod peak;
 mod places;
@@ -28,6 +29,11 @@ const USAGE: &str = "usage: cargo xtask <task>
   bench-budgets <binary> <report.json> [budgets.json]
       what commands take from start to end, held against perf/runtime_slo_budgets.json: exit code 1 if one takes more,
       2 if the binary or the budgets can't be used.
+  bench-micro <bench_output.txt>
+      what single functions of gait-core cost, nanoseconds and allocations, five runs of each on one thread.
+  bench-check <bench_output.txt> [folder]
+      that output held against bench_baseline.json and resource_budgets.json of the folder (perf), which gets a report
+      on each: exit code 1 if one is exceeded or not in the output, 2 if the files can't be used.
   build-ebpf [--install] [--check | --lint]
       build the object with the BPF programs from source with the pinned tools, which --install installs, and
       write it to gait-ebpf/object; with --check change nothing, and fail if it is not what is there; with
@@ -43,8 +49,8 @@ const USAGE: &str = "usage: cargo xtask <task>
       no KVM. `kernel-matrix 6.12 full` boots one of them; --only chooses tests by words in their names;
       a guest that takes longer than --minutes (90) has failed.
   text-order
-      write gait-cli/link/gate-eval.ld, by which the linker puts the functions of `gait gate eval` side by side, from
-      what a release build executes.
+      add what a release build executes to gait-cli/link/gate-eval.ld, by which the linker puts the functions of
+      `gait gate eval` side by side.
   escape-report [REPORT ...]
       write docs/escape-report.md from what suites wrote to GAIT_SUITE_REPORT; without REPORT from those of the
       guests that were booted last.";
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["bench-budgets", rest @ ..] => return budgets::run(rest),
+        ["bench-check", rest @ ..] => return micro::check(rest),
+        ["bench-micro", rest @ ..] => return micro::bench(rest),
         ["bench-exec", rest @ ..] => bench::run(rest),
         ["bench-gate", rest @ ..] => gate::run(rest),
         ["build-ebpf", rest @ ..] => ebpf::run(rest),
