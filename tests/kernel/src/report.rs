@@ -6,7 +6,7 @@
 //! | `result`, `reason` | `passed`, `failed`, `skipped`, and why not passed |
 //! | `denied_by` | what a runpack holds of the denial: tool, rule or reason, the error that the agent saw |
 //! | `notes` | what else should be known, such as fewer tries than usual |
-//! | `guest`, `kernel`, `lsm` | where: `native`, or the name of a virtual machine |
+//! | `guest`, `kernel`, `lsm` | where: `native` and the engine asked for, or the name of a virtual machine |
 //! | `engine` | who enforced, from the runpacks; without one, what `GAIT_ENGINE` asked for |
 //! | `ms` | how long it took |
 
@@ -90,7 +90,7 @@ impl Report {
         let suite = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let place = json!({
             "suite": suite.split_once('-').map_or(suite.as_str(), |(name, _)| name),
-            "guest": var("GAIT_SUITE_GUEST", "native"),
+            "guest": var("GAIT_SUITE_GUEST", &native()),
             "kernel": read("/proc/sys/kernel/osrelease"),
             "lsm": read("/sys/kernel/security/lsm"),
             "engine": var("GAIT_ENGINE", ""),
@@ -118,4 +118,9 @@ impl Report {
         }
         file.write_all(format!("{line}\n").as_bytes())
     }
+}
+
+/// This machine, as a place of tests: each engine is one of its own.
+fn native() -> String {
+    crate::run::engine().map_or_else(|| "native".to_owned(), |engine| format!("native {engine}"))
 }

@@ -26,7 +26,7 @@ pub struct Line {
     /// What else should be known.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// `native`, or the guest's name.
+    /// `native` and the engine asked for, or the name of a guest.
     #[serde(default)]
     pub guest: String,
     /// The kernel's release.
