@@ -123,11 +123,16 @@ fn differs(recorded: &Decided, now: &Decision, compare: Compare) -> bool {
     if was != now.verdict {
         return true;
     }
-    // Approval, simulation and how the engine enforced it are not the policy's words.
-    let foreign =
-        ["approval_", "simulated_", "simulate_mode_non_enforcing", "guard_engine_killed", "guard_engine_as_spelt"];
-    let own = recorded.reason_codes.iter().filter(|code| !foreign.iter().any(|start| code.starts_with(start)));
+    let own = recorded.reason_codes.iter().filter(|code| !is_foreign(code));
     compare == Compare::Reasons && (!own.eq(now.reason_codes.iter()) || recorded.matched_rule != now.matched_rule)
+}
+
+/// Whether a reason code is not the policy's word, but that of approval, simulation or how an engine enforced it. Whole codes
+/// where there are no more of the kind: a policy may have codes of its own that begin so.
+fn is_foreign(code: &str) -> bool {
+    code.starts_with("approval_")
+        || code.starts_with("simulated_")
+        || ["simulate_mode_non_enforcing", "guard_engine_killed", "guard_engine_as_spelt"].contains(&code)
 }
 
 /// The intent of a journal.
@@ -145,4 +150,19 @@ pub fn read_intent(entry: &LedgerIntent) -> Result<Intent, String> {
 pub fn intent_of(tool_name: &str, value: Value) -> Result<Intent, String> {
     let request = IntentRequest::from_record(tool_name, value).map_err(|e| e.to_string())?;
     request.normalize().map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_foreign;
+
+    #[test]
+    fn a_code_of_the_policy_is_compared_whatever_it_begins_with() {
+        for code in ["guard_engine_killed", "guard_engine_as_spelt", "simulated_block", "approval_granted"] {
+            assert!(is_foreign(code), "{code}");
+        }
+        for code in ["guard_engine_killed_twice", "simulate_mode_non_enforcing_x", "matched_rule_r"] {
+            assert!(!is_foreign(code), "{code}");
+        }
+    }
 }
