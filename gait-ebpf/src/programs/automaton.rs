@@ -8,6 +8,8 @@ use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
 use gait_ebpf::tables::{AUTOMATA, CELLS, JOINS, KINDS, KindEntry, NO_AUTOMATON, PATH_BYTES, Tables, UNDECIDED, shape};
 
+use crate::scope::Scratch;
+
 /// `BPF_F_MMAPABLE`: user space fills the value through a mapping.
 const MMAPABLE: usize = 1 << 10;
 
@@ -89,6 +91,17 @@ pub fn decide(op: u32, bytes: *const u8, start: u32, end: u32) -> u32 {
         _ => return UNDECIDED,
     };
     joined(tables, kind, first, second)
+}
+
+/// [`decide`] about the path of `scratch` from `start` on; denied without a `scratch`.
+///
+/// A function of its own for the verifier, which looks at it once and not again for each way that leads to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn decide_path(scratch: *const Scratch, op: u32, start: u32) -> u32 {
+    // SAFETY: the verifier takes nothing but null or the whole structure.
+    let Some(scratch) = (unsafe { scratch.as_ref() }) else { return UNDECIDED };
+    decide(op, (&raw const scratch.path).cast(), start, PATH_BYTES as u32)
 }
 
 /// What the policy says about an address whose value is `bytes[start..end]` and whose domain is `bytes[from..to]`.

@@ -92,7 +92,7 @@ fn refused(scratch: &mut Scratch, folder: i32, name: u64) {
     };
     let mut start = NOTHING;
     if of_folder != 0 {
-        let resolved = path::of_path::<false>(scratch, of_folder, false);
+        let resolved = path::of_path(scratch, of_folder, false);
         if resolved.found == Found::Whole {
             start = resolved.start;
         }
@@ -109,7 +109,7 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
         about |= open::SHARED;
     }
     let inode = word(file.wrapping_add(offset(&O_FILE_INODE)));
-    let resolved = path::of_path::<true>(scratch, file.wrapping_add(offset(&O_FILE_PATH)), is_of_proc(inode));
+    let resolved = path::of_path(scratch, file.wrapping_add(offset(&O_FILE_PATH)), is_of_proc(inode));
     let (start, owner) = (resolved.start, resolved.owner);
     let found = if file == 0 { Found::Unknown } else { resolved.found };
     if found == Found::Detached {
@@ -122,8 +122,6 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
         about |= open::UNLINKED;
     }
     let op = if mode & TYPE_OF_MODE == FOLDER { Op::List } else { Op::Read } as u32;
-    let bytes = (&raw const scratch.path).cast::<u8>();
-    let end = PATH_BYTES as u32;
     let mut passes = false;
     let mut outcome = FLOOR_PATH;
     if found != Found::Whole {
@@ -131,8 +129,8 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
         outcome = FLOOR_UNRESOLVED;
     } else if owner != 0 && !scope::has_number(owner) {
         outcome = FLOOR_OUTSIDER;
-    } else if allows(automaton::decide(floor::LOOK, bytes, start, end)) {
-        outcome = automaton::decide(op, bytes, start, end);
+    } else if allows(automaton::decide_path(scratch, floor::LOOK, start)) {
+        outcome = automaton::decide_path(scratch, op, start);
         passes = allows(outcome) || constant(&SIMULATE) != 0;
     }
     let start = if found == Found::Whole { start } else { NOTHING };

@@ -17,6 +17,7 @@ use crate::scope::Scratch;
 
 /// What became of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Found {
     /// A name from the root of the mount tree.
     Whole,
@@ -26,9 +27,10 @@ pub enum Found {
     Unknown,
 }
 
+/// Where a walk is. In the task's storage and not on the stack, so that the verifier follows none of it: a turn is one turn
+/// to it, whatever the last one did.
 #[repr(C)]
-struct Walk {
-    path: *mut u8,
+pub struct Walk {
     dentry: u64,
     mount: u64,
     root: u64,
@@ -40,7 +42,11 @@ struct Walk {
     owner: u32,
     /// The process that asks.
     asker: u32,
-    reserved: u32,
+}
+
+#[repr(C)]
+struct Turn {
+    scratch: *mut Scratch,
 }
 
 const WHOLE: u32 = 1;
@@ -49,11 +55,10 @@ const BROKEN: u32 = 3;
 const BYTES: u32 = PATH_BYTES as u32;
 
 /// Puts one component, or the step to the parent mount, before what is there.
-///
-/// `PROC`: it may be of a procfs. A form of its own: what is done for that takes the verifier long.
-extern "C" fn component<const PROC: bool>(_: u32, walk: *mut Walk) -> i64 {
+extern "C" fn component(_: u32, turn: *mut Turn) -> i64 {
     // SAFETY: `bpf_loop` passes on what it was given.
-    let walk = unsafe { &mut *walk };
+    let Scratch { path, walk, .. } = unsafe { &mut *(*turn).scratch };
+    let path = path.as_mut_ptr();
     let offset = |of| u64::from(constant(of));
     if walk.dentry == walk.root {
         let parent = word(walk.mount + offset(&O_MOUNT_PARENT));
@@ -86,21 +91,20 @@ extern "C" fn component<const PROC: bool>(_: u32, walk: *mut Walk) -> i64 {
         walk.done = BROKEN;
         return 1;
     }
-    if PROC
-        && walk.is_proc == 1
+    if walk.is_proc == 1
         && let Some((word, letters)) = stable(walk, parent, name[1], length)
     {
-        return put_word(walk, parent, word, letters);
+        return put_word(path, walk, parent, word, letters);
     }
     let start = (end - length) as usize & (PATH_BYTES - 1);
     // SAFETY: `slack` after the path takes what a start near its end and a length of 255 could exceed.
-    if unsafe { h::bpf_probe_read_kernel(walk.path.add(start).cast(), length & 255, name[1] as *const c_void) } != 0 {
+    if unsafe { h::bpf_probe_read_kernel(path.add(start).cast(), length & 255, name[1] as *const c_void) } != 0 {
         walk.done = BROKEN;
         return 1;
     }
     let slash = start.wrapping_sub(1) & (PATH_BYTES - 1);
     // SAFETY: masked.
-    unsafe { ptr::write_volatile(walk.path.add(slash), b'/') };
+    unsafe { ptr::write_volatile(path.add(slash), b'/') };
     walk.at = slash as u32;
     walk.dentry = parent;
     0
@@ -111,18 +115,22 @@ const fn letters(word: &[u8; 4]) -> u32 {
     u32::from_le_bytes(*word)
 }
 
-/// The word that stands for a component of a procfs that differs between runs (as gait-guard's `stable_proc_path`):
-/// `self` or `pid` for a process, `tid` for a thread, `n` for a descriptor.
-#[inline(always)]
-fn stable(walk: &mut Walk, parent: u64, name: u64, length: u32) -> Option<(u32, u32)> {
+const NO_NUMBER: u32 = u32::MAX;
+
+/// The number that a name of so many bytes is, of up to seven digits; else [`NO_NUMBER`].
+///
+/// A function of its own for the verifier, as [`crate::automaton::decide_path`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn decimal(name: u64, length: u32) -> u32 {
     let mut digits = [0u8; 8];
     if length > 7 {
-        return None;
+        return NO_NUMBER;
     }
     // A constant size: the bound that was just checked is one that the compiler takes for known and the verifier does not.
     // SAFETY: eight bytes to the stack; what follows the name is not looked at.
     if unsafe { h::bpf_probe_read_kernel(digits.as_mut_ptr().cast(), 8, name as *const c_void) } != 0 {
-        return None;
+        return NO_NUMBER;
     }
     let mut number = 0u32;
     for index in 0..7 {
@@ -131,9 +139,20 @@ fn stable(walk: &mut Walk, parent: u64, name: u64, length: u32) -> Option<(u32, 
         }
         let digit = digits[index as usize];
         if !digit.is_ascii_digit() {
-            return None;
+            return NO_NUMBER;
         }
         number = number * 10 + u32::from(digit - b'0');
+    }
+    number
+}
+
+/// The word that stands for a component of a procfs that differs between runs (as gait-guard's `stable_proc_path`):
+/// `self` or `pid` for a process, `tid` for a thread, `n` for a descriptor.
+#[inline(always)]
+fn stable(walk: &mut Walk, parent: u64, name: u64, length: u32) -> Option<(u32, u32)> {
+    let number = decimal(name, length);
+    if number == NO_NUMBER {
+        return None;
     }
     if parent == walk.root {
         walk.owner = number;
@@ -152,7 +171,7 @@ fn stable(walk: &mut Walk, parent: u64, name: u64, length: u32) -> Option<(u32, 
 
 /// Puts a word of up to four letters before what is there.
 #[inline(always)]
-fn put_word(walk: &mut Walk, parent: u64, word: u32, letters: u32) -> i64 {
+fn put_word(path: *mut u8, walk: &mut Walk, parent: u64, word: u32, letters: u32) -> i64 {
     let end = walk.at;
     if end < letters + 1 || end > BYTES {
         walk.done = BROKEN;
@@ -161,7 +180,7 @@ fn put_word(walk: &mut Walk, parent: u64, word: u32, letters: u32) -> i64 {
     let start = end - letters - 1;
     let put = |at: u32, byte: u8| {
         // SAFETY: masked; `slack` follows.
-        unsafe { ptr::write_volatile(walk.path.add(at as usize & (PATH_BYTES - 1)), byte) };
+        unsafe { ptr::write_volatile(path.add(at as usize & (PATH_BYTES - 1)), byte) };
     };
     put(start, b'/');
     for index in 0..4 {
@@ -188,33 +207,42 @@ pub struct Resolved {
 
 /// Builds the path of (`dentry`, `vfsmount`) in `scratch`, before the `tail` bytes that are at its end already.
 ///
-/// Both are addresses: nothing about their types is assumed. `is_proc`: they are of a procfs,
-/// which only a form with `PROC` can tell.
+/// Both are addresses: nothing about their types is assumed. `is_proc`: they are of a procfs.
 #[inline(always)]
-pub fn resolve<const PROC: bool>(
-    scratch: &mut Scratch,
-    dentry: u64,
-    vfsmount: u64,
-    tail: u32,
-    is_proc: bool,
-) -> Resolved {
+pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_proc: bool) -> Resolved {
+    let packed = resolve_path(scratch, dentry, vfsmount, tail, u32::from(is_proc));
+    let found = match (packed >> 16) as u8 {
+        0 => Found::Whole,
+        1 => Found::Detached,
+        _ => Found::Unknown,
+    };
+    Resolved { start: packed as u32 & (BYTES - 1), found, owner: (packed >> 32) as u32 }
+}
+
+/// A function of its own for the verifier, as [`crate::automaton::decide_path`]: [`Resolved`], `start` in the low bytes,
+/// `found` in the third, `owner` in the high half.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn resolve_path(scratch: *mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_proc: u32) -> u64 {
+    // SAFETY: the verifier takes nothing but null or the whole structure.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return (Found::Unknown as u64) << 16 };
     let root = word(vfsmount.wrapping_add(u64::from(constant(&O_VFSMOUNT_ROOT))));
     let mount = vfsmount.wrapping_sub(u64::from(constant(&O_MOUNT_MNT)));
-    let mut walk = Walk {
-        path: scratch.path.as_mut_ptr(),
+    scratch.walk = Walk {
         dentry,
         mount,
         root,
-        at: BYTES - tail,
+        at: BYTES.wrapping_sub(tail),
         done: 0,
-        is_proc: u32::from(is_proc),
+        is_proc,
         owner: 0,
-        asker: if PROC && is_proc { process_number(current()) } else { 0 },
-        reserved: 0,
+        asker: if is_proc == 1 { process_number(current()) } else { 0 },
     };
+    let mut turn = Turn { scratch };
     // As many turns as a path can have components and mounts.
     // SAFETY: the callback takes what it is given.
-    unsafe { h::bpf_loop(BYTES, component::<PROC> as *mut c_void, (&raw mut walk).cast(), 0) };
+    unsafe { h::bpf_loop(BYTES, component as *mut c_void, (&raw mut turn).cast(), 0) };
+    let walk = &scratch.walk;
     let mut at = walk.at;
     if at >= BYTES {
         // The root itself.
@@ -226,13 +254,13 @@ pub fn resolve<const PROC: bool>(
         DETACHED => Found::Detached,
         _ => Found::Unknown,
     };
-    Resolved { start: at & (BYTES - 1), found, owner: walk.owner }
+    u64::from(at) | (found as u64) << 16 | u64::from(walk.owner) << 32
 }
 
 /// [`resolve`] for the `struct path` at an address.
 #[inline(always)]
-pub fn of_path<const PROC: bool>(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
+pub fn of_path(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
     let dentry = word(path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
     let mount = word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))));
-    resolve::<PROC>(scratch, dentry, mount, 0, is_proc)
+    resolve(scratch, dentry, mount, 0, is_proc)
 }

@@ -60,7 +60,7 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     scratch.shares = 0;
     let task = kernel::current();
     scope::note(task, kernel::number(task));
-    let resolved = path::of_path::<false>(scratch, address_of(file, &O_FILE_PATH) as u64, false);
+    let resolved = path::of_path(scratch, address_of(file, &O_FILE_PATH) as u64, false);
     let mut header = ring::header(kind::EXEC, 0, 0);
     debug!(&ctx, "process {} runs another program", header.tgid);
     header.extra = resolved.found as u64;

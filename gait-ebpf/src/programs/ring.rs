@@ -84,13 +84,22 @@ pub fn put_path_urgently(scratch: &mut Scratch, header: Header, start: u32) -> b
 }
 
 #[inline(always)]
-fn put_path_as(scratch: &mut Scratch, mut header: Header, start: u32, how: u64) -> bool {
+fn put_path_as(scratch: &mut Scratch, header: Header, start: u32, how: u64) -> bool {
+    put_path_record(scratch, &header, start, how) != 0
+}
+
+/// A function of its own for the verifier, as [`crate::automaton::decide_path`]. 0: there was no room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn put_path_record(scratch: *mut Scratch, header: *const Header, start: u32, how: u64) -> u32 {
     const SHORT: usize = 256;
     const MIDDLE: usize = 1024;
-    let length = PATH_BYTES as u32 - start;
-    header.size = length;
+    // SAFETY: the verifier takes nothing but null or whole structures.
+    let (Some(scratch), Some(header)) = (unsafe { (scratch.as_mut(), header.as_ref()) }) else { return 0 };
+    let length = (PATH_BYTES as u32).saturating_sub(start);
+    let header = Header { size: length, ..*header };
     let first = |size: usize| scratch_end(scratch).wrapping_sub(size);
-    if length <= (SHORT - HEADER) as u32 {
+    let is_written = if length <= (SHORT - HEADER) as u32 {
         let place = first(SHORT);
         // SAFETY: inside the value, before the path.
         unsafe { ptr::write(place.cast(), header) };
@@ -105,7 +114,8 @@ fn put_path_as(scratch: &mut Scratch, mut header: Header, start: u32, how: u64) 
         // SAFETY: `room` precedes the path.
         unsafe { ptr::write(place.cast(), header) };
         output_as(place, (PATH_BYTES + HEADER) as u64, how)
-    }
+    };
+    is_written as u32
 }
 
 #[repr(C)]

@@ -11,6 +11,7 @@ use aya_ebpf::macros::btf_map;
 use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel::{self, O_TASK_FILES, member};
+use crate::path;
 
 /// What a task of the tree has.
 ///
@@ -32,6 +33,8 @@ pub struct Scratch {
     pub path: [u8; PATH_BYTES],
     /// Written past the end of a component that is copied with a bound of 255.
     pub slack: [u8; 256],
+    /// Where the walk of a path is.
+    pub walk: path::Walk,
 }
 
 /// A map of one value a task; aya-ebpf has no type for it.

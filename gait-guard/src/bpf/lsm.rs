@@ -6,7 +6,7 @@ use aya::maps::{Array, MapData};
 use aya::programs::links::FdLink;
 use aya::programs::{Lsm, ProgramError};
 
-use super::object::{Attached, failure, map_error, no_map, no_program};
+use super::object::{failure, map_error, no_map, no_program};
 use super::{BpfError, Object};
 
 /// Each program of the engine and its hook, in the order in which they are attached: membership first.
@@ -53,10 +53,8 @@ impl Object {
         };
         typed.load(hook, &self.btf).map_err(failed("load"))?;
         let link = typed.attach().map_err(failed("attach"))?;
-        let tag = typed.info().map_err(failed("load"))?.tag();
         self.links.push((program.to_owned(), link));
-        let hook = format!("lsm/{hook}");
-        self.attached.push(Attached { name: program.to_owned(), hook, tag: format!("{tag:016x}") });
+        self.note(program, &format!("lsm/{hook}"));
         Ok(())
     }
 

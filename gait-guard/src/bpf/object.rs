@@ -8,6 +8,7 @@ use aya_log::EbpfLogger;
 use gait_ebpf::config::OFFSETS;
 use gait_ebpf::record::counter;
 use rustix::fd::AsFd;
+use tracing::debug;
 
 use super::BpfError;
 use super::btf::Types;
@@ -143,8 +144,10 @@ impl Object {
     }
 
     pub(super) fn note(&mut self, program: &str, hook: &str) {
-        // A tag that the kernel does not tell is empty: it names the program for people, nothing depends on it.
+        // What the kernel does not tell is empty: it is for people, nothing depends on it.
         let info = self.ebpf.program(program).and_then(|program| program.info().ok());
+        let verified = info.as_ref().and_then(aya::programs::ProgramInfo::verified_instruction_count);
+        debug!(program, hook, verified, "in force");
         let tag = info.map(|info| format!("{:016x}", info.tag())).unwrap_or_default();
         self.attached.push(Attached { name: program.to_owned(), hook: hook.to_owned(), tag });
     }

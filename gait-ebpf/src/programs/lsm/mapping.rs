@@ -53,7 +53,7 @@ fn mapped(file: *const c_void) -> i32 {
     if scratch.state == 1 {
         return 0;
     }
-    let resolved = path::of_path::<false>(scratch, address_of(file, &O_FILE_PATH) as u64, false);
+    let resolved = path::of_path(scratch, address_of(file, &O_FILE_PATH) as u64, false);
     match resolved.found {
         // Memory files, and what a tree shares: as its own memory.
         Found::Detached => 0,

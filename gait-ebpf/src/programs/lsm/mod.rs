@@ -6,14 +6,16 @@ mod mapping;
 mod open;
 mod scope;
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
+use aya_ebpf::programs::LsmContext;
 use aya_log_ebpf::{debug, info};
 use gait_ebpf::op::Op;
 use gait_ebpf::record::{counter, kind};
-use gait_ebpf::tables::{self, FLOOR_PATH, PATH_BYTES, floor};
+use gait_ebpf::tables::{self, FLOOR_PATH, floor};
 
-use crate::kernel::{SIMULATE, constant};
+use crate::kernel::{SIMULATE, constant, word};
 use crate::scope::Scratch;
 use crate::{automaton, ring};
 
@@ -25,6 +27,13 @@ pub const EPERM: i32 = -1;
 /// Switches that user space sets while a run goes on: entry 0 is 1 while the supervisor moves a folder.
 #[btf_map]
 static SWITCHES: Array<u32, 4> = Array::new();
+
+/// An argument of a hook as a number and not as the pointer that it is: functions that the verifier looks at by themselves
+/// take no other.
+#[inline(always)]
+pub fn address_in(ctx: &LsmContext, argument: u64) -> u64 {
+    word((ctx.as_ptr() as u64).wrapping_add(argument * 8))
+}
 
 /// Whether the supervisor moves a folder.
 #[inline(always)]
@@ -39,12 +48,11 @@ pub fn judge(scratch: &mut Scratch, op: Op, start: u32, extra: u64) -> i32 {
         Op::Read | Op::List | Op::Map | Op::Watch => floor::LOOK,
         _ => floor::CHANGE,
     };
-    let bytes = (&raw const scratch.path).cast::<u8>();
-    let refused = automaton::decide(asked, bytes, start, PATH_BYTES as u32);
+    let refused = automaton::decide_path(scratch, asked, start);
     if !tables::allows(refused) {
         return refuse(scratch, op, start, FLOOR_PATH, extra);
     }
-    let outcome = automaton::decide(op as u32, bytes, start, PATH_BYTES as u32);
+    let outcome = automaton::decide_path(scratch, op as u32, start);
     let passes = tables::allows(outcome) || constant(&SIMULATE) != 0;
     let mut header = ring::header(kind::PATH, op as u32, outcome);
     header.detail = passes as u64;

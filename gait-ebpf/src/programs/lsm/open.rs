@@ -9,7 +9,7 @@ use gait_ebpf::op::Op;
 use gait_ebpf::record::{counter, kind, lock};
 use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED, PATH_BYTES};
 
-use super::{EACCES, judge, refuse};
+use super::{EACCES, address_in, judge, refuse};
 use crate::kernel::{
     O_DENTRY_PARENT, O_FILE_FLAGS, O_FILE_INODE, O_FILE_MODE, O_FILE_PATH, O_INODE_MODE, O_INODE_SB, O_PATH_DENTRY,
     O_PATH_MNT, O_SB_MAGIC, address_of, constant, typed, word,
@@ -97,7 +97,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     } else {
         None
     };
-    let resolved = path::of_path::<true>(scratch, of_path, is_of_proc(inode));
+    let resolved = path::of_path(scratch, of_path, is_of_proc(inode));
     if let Some(answer) = stopped(scratch, change.unwrap_or(look), resolved, 0) {
         return answer;
     }
@@ -123,7 +123,7 @@ fn temporary(scratch: &mut Scratch, of_path: u64, reads: bool) -> i32 {
     let dentry = word(of_path + u64::from(constant(&O_PATH_DENTRY)));
     let folder = word(dentry + u64::from(constant(&O_DENTRY_PARENT)));
     let mount = word(of_path + u64::from(constant(&O_PATH_MNT)));
-    let resolved = path::resolve::<false>(scratch, folder, mount, tail as u32, false);
+    let resolved = path::resolve(scratch, folder, mount, tail as u32, false);
     if let Some(answer) = stopped(scratch, Op::Create, resolved, 0) {
         return answer;
     }
@@ -149,9 +149,9 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
         return super::EPERM;
     }
     let folder: *const c_void = ctx.arg(0);
-    let dentry: *const c_void = ctx.arg(1);
+    let dentry = address_in(&ctx, 1);
     let mount = word(folder as u64 + u64::from(constant(&O_PATH_MNT)));
-    let resolved = path::resolve::<false>(scratch, dentry as u64, mount, 0, false);
+    let resolved = path::resolve(scratch, dentry, mount, 0, false);
     let extra = u64::from(mode);
     if matches!(resolved.found, Found::Detached) {
         // On a mount that hangs nowhere: it would be at no path that could be judged.
