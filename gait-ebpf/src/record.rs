@@ -32,6 +32,23 @@ pub mod kind {
     /// What the caller of the next [`OPEN`] of the same thread called the file: its words, which it can have changed
     /// meanwhile. Payload: the bytes, directly after the header; none if they can't be read.
     pub const SPELT: u32 = 10;
+    /// What was asked for through a ring of io_uring and only the supervisor does: refused. `op` is one of
+    /// [`super::lock`].
+    pub const RING: u32 = 11;
+}
+
+/// Bits beside the mode in `extra` of a [`kind::PATH`].
+pub mod path {
+    /// The descriptor was received, not opened.
+    pub const RECEIVED: u64 = 1 << 32;
+}
+
+/// Switches of the programs, by index of the map `SWITCHES`: 1 is on.
+pub mod switch {
+    /// The supervisor moves a folder.
+    pub const MOVING: u32 = 0;
+    /// The policy lets the tree have rings of io_uring.
+    pub const RINGS: u32 = 1;
 }
 
 /// Bits about an open that has returned.
@@ -89,65 +106,56 @@ pub struct Address {
     pub protocol: u32,
 }
 
-/// What only the supervisor does on behalf of the tree: numbers of hooks that refuse the tree itself.
+/// What only the supervisor does on behalf of the tree: numbers of hooks that refuse the tree itself, the kernel's names for
+/// them.
 pub mod lock {
-    /// `path_unlink`
-    pub const PATH_UNLINK: u32 = 0;
-    /// `path_rmdir`
-    pub const PATH_RMDIR: u32 = 1;
-    /// `path_mkdir`
-    pub const PATH_MKDIR: u32 = 2;
-    /// `path_symlink`
-    pub const PATH_SYMLINK: u32 = 3;
-    /// `path_link`
-    pub const PATH_LINK: u32 = 4;
     /// `path_rename`
-    pub const PATH_RENAME: u32 = 5;
-    /// `path_chmod`
-    pub const PATH_CHMOD: u32 = 6;
-    /// `path_chown`
-    pub const PATH_CHOWN: u32 = 7;
+    pub const PATH_RENAME: u32 = 0;
     /// `path_chroot`
-    pub const PATH_CHROOT: u32 = 8;
-    /// `socket_connect`
-    pub const SOCKET_CONNECT: u32 = 9;
-    /// `socket_bind`
-    pub const SOCKET_BIND: u32 = 10;
-    /// `socket_sendmsg`
-    pub const SOCKET_SENDMSG: u32 = 11;
-    /// `sb_mount`
-    pub const SB_MOUNT: u32 = 12;
-    /// `sb_umount`
-    pub const SB_UMOUNT: u32 = 13;
-    /// `sb_pivotroot`
-    pub const SB_PIVOTROOT: u32 = 14;
-    /// `move_mount`
-    pub const MOVE_MOUNT: u32 = 15;
-    /// `bpf`
-    pub const BPF: u32 = 16;
-    /// `userns_create`
-    pub const USERNS_CREATE: u32 = 17;
-    /// `inode_setxattr`
-    pub const INODE_SETXATTR: u32 = 18;
-    /// `inode_removexattr`
-    pub const INODE_REMOVEXATTR: u32 = 19;
+    pub const PATH_CHROOT: u32 = 1;
     /// `path_mknod`
-    pub const PATH_MKNOD: u32 = 20;
-    /// `ptrace_access_check`
-    pub const PTRACE_ACCESS_CHECK: u32 = 21;
-    /// Names by number, the kernel's own for the hooks.
-    pub const NAMES: [&str; 22] = [
-        "path_unlink",
-        "path_rmdir",
-        "path_mkdir",
-        "path_symlink",
-        "path_link",
+    pub const PATH_MKNOD: u32 = 2;
+    /// `inode_setxattr`
+    pub const INODE_SETXATTR: u32 = 3;
+    /// `inode_removexattr`
+    pub const INODE_REMOVEXATTR: u32 = 4;
+    /// `socket_create`
+    pub const SOCKET_CREATE: u32 = 5;
+    /// `socket_connect`
+    pub const SOCKET_CONNECT: u32 = 6;
+    /// `socket_bind`
+    pub const SOCKET_BIND: u32 = 7;
+    /// `socket_listen`
+    pub const SOCKET_LISTEN: u32 = 8;
+    /// `socket_sendmsg`
+    pub const SOCKET_SENDMSG: u32 = 9;
+    /// `sb_mount`
+    pub const SB_MOUNT: u32 = 10;
+    /// `sb_umount`
+    pub const SB_UMOUNT: u32 = 11;
+    /// `sb_pivotroot`
+    pub const SB_PIVOTROOT: u32 = 12;
+    /// `move_mount`
+    pub const MOVE_MOUNT: u32 = 13;
+    /// `bpf`
+    pub const BPF: u32 = 14;
+    /// `userns_create`
+    pub const USERNS_CREATE: u32 = 15;
+    /// `uring_cmd`
+    pub const URING_CMD: u32 = 16;
+    /// `uring_override_creds`
+    pub const URING_OVERRIDE_CREDS: u32 = 17;
+    /// By number.
+    pub const NAMES: [&str; 18] = [
         "path_rename",
-        "path_chmod",
-        "path_chown",
         "path_chroot",
+        "path_mknod",
+        "inode_setxattr",
+        "inode_removexattr",
+        "socket_create",
         "socket_connect",
         "socket_bind",
+        "socket_listen",
         "socket_sendmsg",
         "sb_mount",
         "sb_umount",
@@ -155,12 +163,11 @@ pub mod lock {
         "move_mount",
         "bpf",
         "userns_create",
-        "inode_setxattr",
-        "inode_removexattr",
-        "path_mknod",
-        "ptrace_access_check",
+        "uring_cmd",
+        "uring_override_creds",
     ];
 }
+
 /// Most bytes of arguments that a record bears.
 pub const ARGUMENT_BYTES: usize = 4096;
 

@@ -84,6 +84,20 @@ pub const fn is_mediated(kind: u32, protocol: u32) -> bool {
     }
 }
 
+/// Whether a socket is of a kind that the filter lets the agent make: UNIX, the kernel's routes, and what is mediated.
+#[inline(always)]
+pub const fn is_let(family: u32, kind: u32, protocol: u32) -> bool {
+    const UNIX: u32 = 1;
+    const NETLINK: u32 = 16;
+    match family {
+        UNIX => true,
+        // NETLINK_ROUTE
+        NETLINK => protocol == 0,
+        INET | INET6 => is_mediated(kind, protocol),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -96,6 +96,8 @@ pub mod floor {
     pub const LOOK: u32 = 40;
     /// Changing something.
     pub const CHANGE: u32 = 41;
+    /// Taking something from its place, or putting it in the place of something.
+    pub const MOVE: u32 = 42;
 }
 
 /// The outcome of a floor denial that the path alone explains.
@@ -106,7 +108,7 @@ pub const FLOOR_OUTSIDER: u32 = 0xffff_ff04;
 pub const FLOOR_PRIVILEGE: u32 = 0xffff_ff08;
 /// Of an object whose path could not be had.
 pub const FLOOR_UNRESOLVED: u32 = 0xffff_ff0c;
-/// Of something made while a folder is moved: nothing may appear in it unseen.
+/// Of something made while a folder is moved, or of moving one: nothing may come to be in it, or come with it, unseen.
 pub const ENGINE_MOVING: u32 = 0xffff_ff10;
 
 /// An outcome from its number and effect.

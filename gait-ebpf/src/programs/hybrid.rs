@@ -16,8 +16,8 @@ use gait_ebpf::tables::{FLOOR_OUTSIDER, FLOOR_PATH, FLOOR_UNRESOLVED, PATH_BYTES
 use crate::automaton;
 use crate::kernel::{
     self, O_FDT_FD, O_FDT_MAX, O_FILE_INODE, O_FILE_PATH, O_FILES_COUNT, O_FILES_FDT, O_FS_PWD, O_INODE_MODE,
-    O_INODE_NLINK, O_INODE_SB, O_REGS_FIRST, O_REGS_NR, O_REGS_SECOND, O_REGS_THIRD, O_SB_MAGIC, O_TASK_FILES,
-    O_TASK_FS, SIMULATE, address_of, constant, half, member, word,
+    O_INODE_NLINK, O_REGS_FIRST, O_REGS_NR, O_REGS_SECOND, O_REGS_THIRD, O_TASK_FILES, O_TASK_FS, SIMULATE, address_of,
+    constant, half, member, word,
 };
 use crate::path::{self, Found};
 use crate::ring;
@@ -27,7 +27,6 @@ const OPEN: u64 = 2;
 const OPENAT: u64 = 257;
 const EACCES: i64 = 13;
 const AT_FDCWD: i32 = -100;
-const PROC_MAGIC: u64 = 0x9fa0;
 const TYPE_OF_MODE: u32 = 0xf000;
 const FOLDER: u32 = 0x4000;
 /// Where an empty path starts.
@@ -109,7 +108,7 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
         about |= open::SHARED;
     }
     let inode = word(file.wrapping_add(offset(&O_FILE_INODE)));
-    let resolved = path::of_path(scratch, file.wrapping_add(offset(&O_FILE_PATH)), is_of_proc(inode));
+    let resolved = path::of_path(scratch, file.wrapping_add(offset(&O_FILE_PATH)), path::is_of_proc(inode));
     let (start, owner) = (resolved.start, resolved.owner);
     let found = if file == 0 { Found::Unknown } else { resolved.found };
     if found == Found::Detached {
@@ -177,12 +176,6 @@ fn file(number: u32) -> (u64, u64) {
         return (0, about);
     }
     (word(first.wrapping_add(u64::from(number) * 8)), about)
-}
-
-/// Whether an inode is on a procfs.
-#[inline(always)]
-fn is_of_proc(inode: u64) -> bool {
-    word(word(inode.wrapping_add(offset(&O_INODE_SB))).wrapping_add(offset(&O_SB_MAGIC))) == PROC_MAGIC
 }
 
 #[inline(always)]

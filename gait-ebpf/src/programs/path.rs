@@ -10,8 +10,8 @@ use aya_ebpf::helpers::generated as h;
 use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel::{
-    O_DENTRY_NAME, O_DENTRY_PARENT, O_MOUNT_MNT, O_MOUNT_PARENT, O_MOUNT_POINT, O_PATH_DENTRY, O_PATH_MNT,
-    O_VFSMOUNT_ROOT, constant, current, process_number, word,
+    O_DENTRY_NAME, O_DENTRY_PARENT, O_INODE_SB, O_MOUNT_MNT, O_MOUNT_PARENT, O_MOUNT_POINT, O_PATH_DENTRY, O_PATH_MNT,
+    O_SB_MAGIC, O_VFSMOUNT_ROOT, constant, current, process_number, word,
 };
 use crate::scope::Scratch;
 
@@ -49,6 +49,8 @@ struct Turn {
     scratch: *mut Scratch,
 }
 
+/// `PROC_SUPER_MAGIC`
+pub const PROC_MAGIC: u64 = 0x9fa0;
 const WHOLE: u32 = 1;
 const DETACHED: u32 = 2;
 const BROKEN: u32 = 3;
@@ -263,4 +265,11 @@ pub fn of_path(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
     let dentry = word(path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
     let mount = word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))));
     resolve(scratch, dentry, mount, 0, is_proc)
+}
+
+/// Whether the inode at an address is on a procfs.
+#[inline(always)]
+pub fn is_of_proc(inode: u64) -> bool {
+    let block = word(inode.wrapping_add(u64::from(constant(&O_INODE_SB))));
+    word(block.wrapping_add(u64::from(constant(&O_SB_MAGIC)))) == PROC_MAGIC
 }

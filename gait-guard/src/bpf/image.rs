@@ -33,19 +33,20 @@ impl Image {
         };
         image.add(policy, Op::ALL.into_iter().map(|op| (op as usize, kernel_kind(op))));
         // Nothing is guarded unless `with_floor` says so.
-        for slot in [floor::LOOK, floor::CHANGE] {
+        for slot in [floor::LOOK, floor::CHANGE, floor::MOVE] {
             image.kinds[slot as usize] =
                 KindEntry { shape: shape::CONSTANT, first: outcome(0, Effect::Allow), ..KindEntry::default() };
         }
         image.fitting()
     }
 
-    /// The image with a floor that is asked first: `look` and `change` are kinds of `policy`, by slot.
+    /// The image with a floor that is asked first: kinds of `policy` for what looks, changes, and moves.
     ///
     /// # Errors
     /// [`BpfError::TooLarge`]
-    pub fn with_floor(mut self, policy: &CompiledPolicy, look: Kind, change: Kind) -> Result<Self, BpfError> {
-        self.add(policy, [(floor::LOOK as usize, look), (floor::CHANGE as usize, change)].into_iter());
+    pub fn with_floor(mut self, policy: &CompiledPolicy, [look, change, moves]: [Kind; 3]) -> Result<Self, BpfError> {
+        let kinds = [(floor::LOOK, look), (floor::CHANGE, change), (floor::MOVE, moves)];
+        self.add(policy, kinds.into_iter().map(|(slot, kind)| (slot as usize, kind)));
         self.fitting()
     }
 

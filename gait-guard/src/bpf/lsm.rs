@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use aya::BtfError;
 use aya::maps::{Array, MapData};
 use aya::programs::links::FdLink;
 use aya::programs::{Lsm, ProgramError};
@@ -26,10 +27,13 @@ pub const HOOKS: &[(&str, &str)] = &[
     ("path_chmod", "path_chmod"),
     ("path_chown", "path_chown"),
     ("path_chroot", "path_chroot"),
+    ("file_receive", "file_receive"),
     ("inode_setxattr", "inode_setxattr"),
     ("inode_removexattr", "inode_removexattr"),
+    ("socket_create", "socket_create"),
     ("socket_connect", "socket_connect"),
     ("socket_bind", "socket_bind"),
+    ("socket_listen", "socket_listen"),
     ("socket_sendmsg", "socket_sendmsg"),
     ("sb_mount", "sb_mount"),
     ("sb_umount", "sb_umount"),
@@ -38,14 +42,35 @@ pub const HOOKS: &[(&str, &str)] = &[
     ("bpf_call", "bpf"),
     ("userns_create", "userns_create"),
     ("ptrace_access_check", "ptrace_access_check"),
+    ("uring_cmd", "uring_cmd"),
+    ("uring_override_creds", "uring_override_creds"),
 ];
 
+/// Hooks that a kernel without io_uring does not have, nor needs.
+const OF_RINGS: [&str; 2] = ["uring_cmd", "uring_override_creds"];
+
 impl Object {
+    /// Loads and attaches the programs of all hooks that this kernel has.
+    ///
+    /// # Errors
+    /// [`BpfError::Program`]
+    pub fn attach_hooks(&mut self) -> Result<(), BpfError> {
+        for (program, hook) in HOOKS {
+            match self.attach_lsm(program, hook) {
+                Err(BpfError::Program { cause, .. })
+                    if OF_RINGS.contains(hook)
+                        && matches!(*cause, ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) => {}
+                attached => attached?,
+            }
+        }
+        Ok(())
+    }
+
     /// Loads and attaches the program of a hook.
     ///
     /// # Errors
     /// [`BpfError::Program`]
-    pub fn attach_lsm(&mut self, program: &str, hook: &str) -> Result<(), BpfError> {
+    fn attach_lsm(&mut self, program: &str, hook: &str) -> Result<(), BpfError> {
         let failed = failure(program);
         let typed: &mut Lsm = match self.ebpf.program_mut(program) {
             Some(found) => found.try_into().map_err(failed("load"))?,

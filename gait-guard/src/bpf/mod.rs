@@ -10,6 +10,7 @@
 //! trial    the decision by itself, for the proof that kernel and engine agree
 //! canary   whether LSM programs are called
 //! cgroup   the control group of the agent, and the socket hooks in it
+//! given    what the supervisor announces to the hook of received descriptors
 //! lock     what the supervisor announces to the socket hooks
 //! watch    what the probes saw, record by record
 //! probes   all of that for one run
@@ -18,6 +19,7 @@
 pub mod btf;
 pub mod canary;
 pub mod cgroup;
+pub mod given;
 pub mod image;
 pub mod lock;
 pub mod lsm;

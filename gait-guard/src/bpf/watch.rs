@@ -135,7 +135,10 @@ impl Iterator for Watch {
             let seen = reader.next(|record| match (record, &*decisions) {
                 (None, _) => Some(Seen::Garbled),
                 (Some(record), Some(decisions))
-                    if matches!(record.header.kind, kind::PATH | kind::LOCK | kind::OPEN | kind::SPELT) =>
+                    if matches!(
+                        record.header.kind,
+                        kind::PATH | kind::LOCK | kind::RING | kind::OPEN | kind::SPELT
+                    ) =>
                 {
                     decisions.add(record.header, record.payload);
                     None

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use gait_core::journal::{Attribution, EngineName};
 use gait_ebpf::op::Op;
-use gait_ebpf::record::{Header, counter, kind, open};
+use gait_ebpf::record::{Header, counter, kind, lock, open, path};
 use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -16,7 +16,7 @@ use rustix::fd::OwnedFd;
 use super::refused;
 use crate::bpf::BpfError;
 use crate::bpf::watch::{Decision, Decisions, Watch};
-use crate::event::{Action, Actor, PathOp, Via, Why};
+use crate::event::{Action, Actor, PathOp, SystemObject, Via, Why};
 use crate::intent::path_op;
 use crate::notify::{TEMPORARY, is_number};
 use crate::session::{Denial, Floor, Origin, Session, Stop};
@@ -110,6 +110,13 @@ fn take(session: &Session, spelt: &mut Spelt, (header, payload): Decision) {
             spelt.insert(header.tid, payload);
             return;
         }
+        kind::RING => {
+            let Some(hook) = lock::NAMES.get(header.op as usize) else { return session.stop(Stop::GuardError) };
+            let object = SystemObject { class: "io_uring", detail: hook };
+            let actor = Actor { tid: header.tid as i32 };
+            let origin = Origin { engine: EngineName::Lsm, actor, denial: Denial::Error, attribution: None };
+            return session.refused(origin, &Action::System { name: "io_uring_enter", object }, Floor::Unmediated);
+        }
         // A lock held because the first one failed, or a record that nobody writes.
         _ => return session.stop(Stop::Disagreement),
     };
@@ -143,13 +150,21 @@ struct Told<'a> {
     is_shared: bool,
 }
 
-fn told<'a>(header: &Header, path: &'a [u8]) -> Option<Told<'a>> {
+fn told<'a>(header: &Header, named: &'a [u8]) -> Option<Told<'a>> {
     let op = Op::of(header.op).and_then(path_op)?;
     let is_return = header.kind == kind::OPEN;
     let is = |bit| is_return && header.extra & bit != 0;
     let is_refused = is(open::REFUSED);
-    let via = (op == PathOp::Map).then_some(Via::Mmap);
-    let path = if is(open::UNLINKED) { without_number(path) } else { path.into() };
+    let op = match op {
+        PathOp::Chmod { .. } => PathOp::Chmod { mode: header.extra as u16 },
+        op => op,
+    };
+    let via = match op {
+        PathOp::Map => Some(Via::Mmap),
+        _ if !is_return && header.extra & path::RECEIVED != 0 => Some(Via::ReceivedFd),
+        _ => None,
+    };
+    let path = if is(open::UNLINKED) { without_number(named) } else { named.into() };
     let whole = Action::Path { op, path, via };
     let (action, floor) = match header.outcome {
         FLOOR_OUTSIDER => (whole, Some(Floor::Outsider)),

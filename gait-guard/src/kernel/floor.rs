@@ -25,33 +25,40 @@ const CHANGE: Kind = Kind {
     endpoint_class: EndpointClass::FsWrite,
 };
 
+const MOVE: Kind = Kind {
+    tool_name: Cow::Borrowed("move"),
+    target_kind: TargetKind::Path,
+    operation: Cow::Borrowed("move"),
+    endpoint_class: EndpointClass::FsWrite,
+};
+
 /// Adds the floor of a run to an image.
 pub(super) fn add(image: Image, setup: &Setup<'_>) -> Result<Image, BpfError> {
-    let text = policy(&setup.paths.looked_after().0, &setup.paths.looked_after().1);
+    let (closed, unchanged) = setup.paths.looked_after();
+    let text = policy(&closed, &unchanged, &setup.paths.holders());
     let cannot = |what| BpfError::Floor { what };
     let policy = Policy::parse(&text, Strictness::Strict).map_err(|error| cannot(error.to_string()))?;
-    let compiled = CompiledPolicy::compile(&policy, setup.context, [LOOK, CHANGE], &Limits::default());
+    let compiled = CompiledPolicy::compile(&policy, setup.context, [LOOK, CHANGE, MOVE], &Limits::default());
     let compiled = compiled.map_err(|error| cannot(error.to_string()))?;
-    image.with_floor(&compiled, LOOK, CHANGE)
+    image.with_floor(&compiled, [LOOK, CHANGE, MOVE])
 }
 
-/// A policy that blocks looking at `closed` and changing either.
-fn policy(closed: &[Vec<u8>], unchanged: &[Vec<u8>]) -> String {
+/// A policy that blocks looking at `closed`, changing `unchanged`, each at and below, and moving that or `holders`.
+fn policy(closed: &[Vec<u8>], unchanged: &[Vec<u8>], holders: &[Vec<u8>]) -> String {
     let mut text = String::from("schema_id: gait.gate.policy\nschema_version: 1.0.0\ndefault_verdict: allow\nrules:\n");
-    for (priority, (tool, paths)) in [("look", closed), ("change", unchanged)].into_iter().enumerate() {
+    let nothing: &[Vec<u8>] = &[];
+    let tools = [("look", closed, nothing), ("change", unchanged, nothing), ("move", unchanged, holders)];
+    for (priority, (tool, roots, alone)) in (1..).zip(tools) {
         // Writing to a String can't fail.
         let _ = write!(
             text,
-            "  - name: {tool}\n    priority: {}\n    effect: allow\n    match: {{tool_names: [{tool}]}}\n    endpoint:\n      enabled: true\n      action: block\n      path_denylist:\n",
-            priority + 1
+            "  - name: {tool}\n    priority: {priority}\n    effect: allow\n    match: {{tool_names: [{tool}]}}\n    endpoint:\n      enabled: true\n      action: block\n      path_denylist:\n"
         );
-        for path in paths {
-            let literal = literal(path);
-            let below = if literal == "/" { "/**".to_owned() } else { format!("{literal}/**") };
-            for pattern in [literal, below] {
-                let quoted = pattern.replace('\'', "''");
-                let _ = writeln!(text, "        - '{quoted}'");
-            }
+        let below = |literal: &str| if literal == "/" { "/**".to_owned() } else { format!("{literal}/**") };
+        let patterns = roots.iter().map(|path| literal(path)).flat_map(|path| [below(&path), path]);
+        for pattern in patterns.chain(alone.iter().map(|path| literal(path))) {
+            let quoted = pattern.replace('\'', "''");
+            let _ = writeln!(text, "        - '{quoted}'");
         }
     }
     text

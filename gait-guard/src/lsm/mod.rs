@@ -1,23 +1,23 @@
-//! The engine `lsm`: programs in the kernel decide and record opens and executable mappings; this side loads them, proves
-//! that they fire, and reads what they wrote.
+//! The engine `lsm`: programs in the kernel decide and record opens, most changes of names and attributes, descriptors that
+//! are received, and executable mappings; this side loads them, proves that they fire, and reads what they wrote.
 //!
-//! What changes names or attributes, execs, and the network stay with the supervisor ([`crate::notify`]): it judges them as
-//! before. Hooks that such calls come by refuse the tree itself, so nothing is left that neither decides.
+//! Moves, execs and the network stay with the supervisor ([`crate::notify`]): it judges them as before. Hooks that such calls
+//! come by refuse the tree itself, so nothing is left that neither decides.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gait_ebpf::record::kind;
+use gait_ebpf::record::{kind, switch};
 
 use crate::bpf::canary::Stage;
-use crate::bpf::lsm::HOOKS;
 use crate::bpf::object::Attached;
 use crate::bpf::watch::Watch;
 use crate::bpf::{Object, Options, Purpose, Reader};
 use crate::kernel::feed::Feed;
 use crate::kernel::{Setup, Unfit};
-use crate::session::{GuardedPaths, PINS, Session};
+use crate::notify::RING;
+use crate::session::{GuardedPaths, Judge, PINS, Ruling, Session};
 use crate::sys::mount;
 
 /// The programs in force, before the run begins.
@@ -46,9 +46,7 @@ impl Lsm {
         let options = Options { ring_bytes: setup.ring_bytes, simulate: setup.simulate, purpose: Purpose::Decide };
         let mut object = Object::load(options).map_err(at(Stage::Load))?;
         object.fill(&image).map_err(at(Stage::Load))?;
-        for (program, hook) in HOOKS {
-            object.attach_lsm(program, hook)?;
-        }
+        object.attach_hooks()?;
         for (program, point) in TRACEPOINTS {
             object.attach_tracepoint(program, point)?;
         }
@@ -82,12 +80,19 @@ impl Lsm {
         {
             let mut object = self.object.lock().unwrap_or_else(PoisonError::into_inner);
             object.pin_lsm(&pins).map_err(io::Error::other)?;
+            // Only where the policy lets the tree have rings do the hooks have to expect what comes through one.
+            if session.foresee(&RING) == Ruling::Allow {
+                object.switch(switch::RINGS, 1).map_err(io::Error::other)?;
+                session.let_rings();
+            }
         }
         let switch = Arc::clone(&self.object);
         session.on_moving(Box::new(move |moves| {
             let mut object = switch.lock().unwrap_or_else(PoisonError::into_inner);
-            object.switch(0, u32::from(moves)).is_ok()
+            object.switch(switch::MOVING, u32::from(moves)).is_ok()
         }));
+        let given = self.object.lock().unwrap_or_else(PoisonError::into_inner).given().map_err(io::Error::other)?;
+        session.on_giving(Box::new(move |tid, file| given.tell(tid, file)));
         let feed = Feed::start(session, Watch::new(self.reader))?;
         Ok(Watched { object: self.object, feed, pins: Some(pins) })
     }

@@ -48,7 +48,7 @@ impl Context {
     ) -> Result<Self, Errno> {
         let (listener, tree) = (Arc::new(listener), Arc::new(tree));
         let view = View::new(Arc::clone(&tree))?;
-        let parking = Parking::new(Arc::clone(&listener));
+        let parking = Parking::new(Arc::clone(&listener), Arc::clone(&judge));
         let tracer = Tracer::new(Arc::clone(&listener), Arc::clone(&judge));
         Ok(Self { judge, listener, tree, noexec_root, lock: None, view, parking, tracer })
     }

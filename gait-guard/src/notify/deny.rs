@@ -3,16 +3,24 @@
 
 use rustix::io::Errno;
 
-use super::{Call, Context, Reply, pids, refuse};
+use super::{Call, Context, RegisterOnly, Reply, pids, refuse};
 use crate::event::{Action, SystemObject};
-use crate::session::Floor;
+use crate::session::{Floor, Ruling};
 
 const F_SETOWN: i32 = 8;
+
+/// A ring of io_uring.
+pub const RING: Action<'static> =
+    Action::System { name: "io_uring_setup", object: SystemObject { class: "io_uring", detail: "any" } };
 
 /// Refuses a call of the class `Deny`.
 pub(super) fn handle(context: &mut Context, call: &Call) -> Reply {
     match refuse::name(call.nr) {
         "pidfd_send_signal" => pids::pidfd_send_signal(context, call),
+        "io_uring_setup" if context.judge.lets_rings() => match context.judge.judge(call.actor(), &RING) {
+            Ruling::Allow => Reply::Continue(RegisterOnly::because("the ring, not the call, is what is judged")),
+            Ruling::Deny(errno) => Reply::Errno(errno),
+        },
         name => pids::refuse_call(context, call, name),
     }
 }

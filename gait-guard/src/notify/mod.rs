@@ -35,6 +35,7 @@ mod watch;
 
 pub use call::Call;
 pub use context::Context;
+pub(crate) use deny::RING;
 pub(crate) use names::{TEMPORARY, is_number};
 pub use reply::{RegisterOnly, Reply};
 pub use supervisor::{NotifyError, Supervisor};

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::agent::Agent;
 use super::supervisor::answer;
 use super::{Call, Reply};
+use crate::session::Judge;
 use crate::sys::listener::Listener;
 use crate::sys::thread as task;
 
@@ -32,6 +33,7 @@ pub(super) struct Parking {
 
 struct Shared {
     listener: Arc<Listener>,
+    judge: Arc<dyn Judge>,
     parked: Mutex<Vec<Arc<Parked>>>,
     arrived: Condvar,
     is_over: AtomicBool,
@@ -45,9 +47,10 @@ struct Parked {
 
 impl Parking {
     /// An empty one. Its watcher starts with the first call.
-    pub(super) fn new(listener: Arc<Listener>) -> Self {
+    pub(super) fn new(listener: Arc<Listener>, judge: Arc<dyn Judge>) -> Self {
         let shared = Shared {
             listener,
+            judge,
             parked: Mutex::new(Vec::new()),
             arrived: Condvar::new(),
             is_over: AtomicBool::new(true),
@@ -82,7 +85,7 @@ impl Parking {
             };
             // Off the list first: the watcher must not signal a thread that is no longer ours.
             shared.remove(&mine);
-            answer(&shared.listener, &mine.call, reply);
+            answer(&shared.listener, shared.judge.as_ref(), &mine.call, reply);
         });
         if started.is_err() {
             self.shared.remove(&parked);

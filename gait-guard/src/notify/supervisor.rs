@@ -5,11 +5,13 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::dispatch::dispatch;
 use super::{Call, Context, Reply};
+use crate::session::Judge;
 use crate::sys::listener::{Answer, Listener, OnExec};
 use crate::sys::thread;
 
@@ -137,7 +139,7 @@ impl Desk {
         let mut next = Some(call);
         while let Some(call) = next {
             let reply = dispatch(&mut context, &call);
-            answer(&self.listener, &call, reply);
+            answer(&self.listener, context.judge.as_ref(), &call, reply);
             let mut calls = self.calls();
             next = calls.waiting.pop_front();
             calls.is_acting = next.is_some();
@@ -231,7 +233,7 @@ fn prepare() -> Result<(), Errno> {
 }
 
 /// Answers one call. A caller that died meanwhile needs no answer.
-pub(super) fn answer(listener: &Listener, call: &Call, reply: Reply) {
+pub(super) fn answer(listener: &Listener, judge: &dyn Judge, call: &Call, reply: Reply) {
     let outcome = match reply {
         Reply::Value(value) => listener.send_value(call.id, value),
         Reply::Errno(errno) => listener.send_errno(call.id, errno),
@@ -240,13 +242,15 @@ pub(super) fn answer(listener: &Listener, call: &Call, reply: Reply) {
         Reply::Handed => Ok(()),
         Reply::Inject { fd, cloexec, early_close } => {
             let on_exec = if cloexec { OnExec::Close } else { OnExec::Keep };
+            judge.gives(call.tid, Some(fd.as_fd()));
             let done = if early_close {
-                let number = listener.add_fd(call.id, rustix::fd::AsFd::as_fd(&fd), on_exec, Answer::Later);
+                let number = listener.add_fd(call.id, fd.as_fd(), on_exec, Answer::Later);
                 drop(fd);
                 number.and_then(|number| listener.send_value(call.id, number.into()))
             } else {
-                listener.add_fd(call.id, rustix::fd::AsFd::as_fd(&fd), on_exec, Answer::Now).map(drop)
+                listener.add_fd(call.id, fd.as_fd(), on_exec, Answer::Now).map(drop)
             };
+            judge.gives(call.tid, None);
             // EMFILE: the agent's own limit.
             done.or_else(|errno| listener.send_errno(call.id, errno))
         }

@@ -31,6 +31,20 @@ impl GuardedPaths {
         (self.closed.clone(), self.closed.iter().chain(&self.sealed).cloned().chain(kernel).collect())
     }
 
+    /// The folders above what is guarded: what moves one of them moves that.
+    pub fn holders(&self) -> Vec<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt;
+        let guarded = self.closed.iter().chain(&self.sealed);
+        let above = |path: &Vec<u8>| {
+            let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+            path.ancestors().skip(1).map(|folder| folder.as_os_str().as_bytes().to_vec()).collect::<Vec<_>>()
+        };
+        let mut holders: Vec<Vec<u8>> = guarded.flat_map(above).collect();
+        holders.sort();
+        holders.dedup();
+        holders
+    }
+
     /// A folder that nothing may look at.
     pub fn a_closed_one(&self) -> Option<&std::path::Path> {
         use std::os::unix::ffi::OsStrExt;

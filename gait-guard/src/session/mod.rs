@@ -30,6 +30,7 @@ pub(crate) use run::guarded_paths;
 pub use seal::{SealError, Sealed, seal};
 pub use witness::Decided as DecidedExec;
 
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use crate::event::{Action, Actor};
@@ -91,6 +92,18 @@ pub trait Judge: Send + Sync {
     fn moving(&self, moves: bool) -> bool {
         let _ = moves;
         true
+    }
+
+    /// Told before a descriptor is installed in the table of thread `tid`, and after (`None`): what judges descriptors that the
+    /// agent receives knows this one by it, which was judged when it was opened.
+    fn gives(&self, tid: i32, file: Option<BorrowedFd<'_>>) {
+        let _ = (tid, file);
+    }
+
+    /// Whether what comes through a ring of io_uring is judged where it arrives: then the policy decides whether the agent may
+    /// have one, else it may not.
+    fn lets_rings(&self) -> bool {
+        false
     }
 
     /// Records that an exec which was judged has happened: what the process now runs.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -66,7 +67,14 @@ pub(super) struct Shared {
     signer: Signer,
     /// Told when a folder is moved and when that is done: see [`Session::on_moving`].
     moving: OnceLock<Box<dyn Fn(bool) -> bool + Send + Sync>>,
+    /// Told when a descriptor is given to the agent: see [`Session::on_giving`].
+    giving: OnceLock<Giving>,
+    /// See [`Session::let_rings`].
+    rings: AtomicBool,
 }
+
+/// Told the thread, and the file that it is about to be given; `None`: it has it, or will not get it.
+pub type Giving = Box<dyn Fn(i32, Option<BorrowedFd<'_>>) + Send + Sync>;
 
 pub(super) struct State {
     /// Gone once the journal is closed.
@@ -123,6 +131,8 @@ impl Session {
             engine: config.engine,
             signer,
             moving: OnceLock::new(),
+            giving: OnceLock::new(),
+            rings: AtomicBool::new(false),
         });
         let attestor = std::thread::Builder::new()
             .name("attestor".into())
@@ -172,6 +182,17 @@ impl Session {
     pub fn on_moving(&self, tell: Box<dyn Fn(bool) -> bool + Send + Sync>) {
         // Set once, by the one engine.
         let _ = self.shared.moving.set(tell);
+    }
+
+    /// Who has to be told when the supervisor installs a descriptor in the agent: what judges those that it receives.
+    pub fn on_giving(&self, tell: Giving) {
+        // As above.
+        let _ = self.shared.giving.set(tell);
+    }
+
+    /// From now on the policy decides whether the agent may have a ring of io_uring: what comes through it is judged.
+    pub fn let_rings(&self) {
+        self.shared.rings.store(true, Ordering::Release);
     }
 
     /// The folder of the run's files.
@@ -240,6 +261,16 @@ impl Judge for Session {
         } else {
             Ruling::Allow
         }
+    }
+
+    fn gives(&self, tid: i32, file: Option<BorrowedFd<'_>>) {
+        if let Some(tell) = self.shared.giving.get() {
+            tell(tid, file);
+        }
+    }
+
+    fn lets_rings(&self) -> bool {
+        self.shared.rings.load(Ordering::Acquire)
     }
 
     fn moving(&self, moves: bool) -> bool {

@@ -9,6 +9,7 @@ mod number;
 mod probe;
 mod process;
 mod race;
+mod ring;
 mod sys;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         ["race-argv", program, tries] => race::argv(program, tries),
         ["race-read", denied, tries] => race::read(denied, tries),
         ["open-at-once", path] => race::open_at_once(path),
+        ["ring", what @ ..] => ring::run(what),
         ["mark", fd] => process::mark(fd),
         ["say", ..] => process::say(),
         ["descriptors"] => process::descriptors(),

@@ -38,6 +38,12 @@ rules:
     endpoint: { path_allowlist: ["/usr/**", "/bin/**", "/lib/**", "/lib64/**", "/etc/ld.so.cache", "{R}/bin/**"] }
 "#;
 
+/// The policy of the corpus with one more thing that it allows: a `match` of a rule.
+pub fn with_rule(matches: &str) -> String {
+    let rule = format!("rules:\n  - name: more\n    priority: 5\n    effect: allow\n    {matches}\n");
+    CORPUS_POLICY.replacen("rules:\n", &rule, 1)
+}
+
 /// Allows whatever the floor does not deny.
 pub const ALLOW_ALL: &str = "schema_id: gait.gate.policy\nschema_version: 1.0.0\ndefault_verdict: allow\n";
 

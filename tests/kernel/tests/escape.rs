@@ -14,6 +14,8 @@ mod names;
 mod network;
 #[path = "escape/processes.rs"]
 mod processes;
+#[path = "escape/rings.rs"]
+mod rings;
 #[path = "escape/supervisor.rs"]
 mod supervisor;
 
@@ -22,6 +24,7 @@ fn main() -> std::process::ExitCode {
         files::tests(),
         exec::tests(),
         network::tests(),
+        rings::tests(),
         names::tests(),
         foreign::tests(),
         processes::tests(),

@@ -1,6 +1,6 @@
 //! The second lock: what the supervisor does for the tree, on objects that it judged, the tree can't do itself, by whatever
-//! call the kernel may have (io_uring, a number that no table knows). It happens only if the first lock failed, so the run
-//! ends over it.
+//! call the kernel may have (a number that no table knows). It happens only if the first lock failed, so the run ends over
+//! it. Unless the tree may have rings of io_uring: what comes through one is refused and recorded.
 
 use core::ffi::c_void;
 
@@ -8,55 +8,80 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use aya_log_ebpf::error;
 use gait_ebpf::record::{counter, kind, lock};
+use gait_ebpf::socket;
 
-use super::EPERM;
+use super::{EPERM, has_rings};
 use crate::kernel::{O_MSGHDR_NAME, member};
 use crate::{ring, scope};
 
+/// Refuses what can't be asked for through a ring.
 #[inline(always)]
-fn locked(number: u32) -> i32 {
+pub fn locked(number: u32) -> i32 {
     if scope::mine().is_none() {
         return 0;
     }
-    let header = ring::header(kind::LOCK, number, 0);
     error!(&(), "the second lock {} held: the first did not", number);
-    if !ring::put(&header) {
+    told(kind::LOCK, number)
+}
+
+/// Refuses what can be asked for through a ring, where there can be one.
+#[inline(always)]
+pub fn closed_to_rings(number: u32) -> i32 {
+    if !has_rings() {
+        return locked(number);
+    }
+    if scope::mine().is_none() { 0 } else { told(kind::RING, number) }
+}
+
+#[inline(always)]
+fn told(kind: u32, number: u32) -> i32 {
+    ring::count(counter::DENIED);
+    if !ring::put(&ring::header(kind, number, 0)) {
         ring::count(counter::NO_ROOM);
     }
     EPERM
 }
 
 macro_rules! locks {
-    ($($name:ident $hook:literal $number:ident;)*) => {
+    ($with:ident: $($name:ident $hook:literal $number:ident;)*) => {
         $(
             #[lsm(hook = $hook)]
             pub fn $name(_ctx: LsmContext) -> i32 {
-                locked(lock::$number)
+                $with(lock::$number)
             }
         )*
     };
 }
 
-locks! {
-    path_unlink "path_unlink" PATH_UNLINK;
-    path_rmdir "path_rmdir" PATH_RMDIR;
-    path_mkdir "path_mkdir" PATH_MKDIR;
-    path_symlink "path_symlink" PATH_SYMLINK;
-    path_link "path_link" PATH_LINK;
-    path_rename "path_rename" PATH_RENAME;
-    path_chmod "path_chmod" PATH_CHMOD;
-    path_chown "path_chown" PATH_CHOWN;
+locks! { locked:
     path_chroot "path_chroot" PATH_CHROOT;
-    socket_connect "socket_connect" SOCKET_CONNECT;
-    socket_bind "socket_bind" SOCKET_BIND;
     sb_mount "sb_mount" SB_MOUNT;
     sb_umount "sb_umount" SB_UMOUNT;
     sb_pivotroot "sb_pivotroot" SB_PIVOTROOT;
     move_mount "move_mount" MOVE_MOUNT;
     bpf_call "bpf" BPF;
     userns_create "userns_create" USERNS_CREATE;
+}
+
+locks! { closed_to_rings:
     inode_setxattr "inode_setxattr" INODE_SETXATTR;
     inode_removexattr "inode_removexattr" INODE_REMOVEXATTR;
+    socket_connect "socket_connect" SOCKET_CONNECT;
+    socket_bind "socket_bind" SOCKET_BIND;
+    socket_listen "socket_listen" SOCKET_LISTEN;
+    uring_cmd "uring_cmd" URING_CMD;
+    uring_override_creds "uring_override_creds" URING_OVERRIDE_CREDS;
+}
+
+/// A socket of a kind that the filter would not let the tree make; `kern`: made by the kernel for itself.
+#[lsm(hook = "socket_create")]
+pub fn socket_create(ctx: LsmContext) -> i32 {
+    let (family, kind, protocol) = (ctx.arg::<u64>(0) as u32, ctx.arg::<u64>(1) as u32, ctx.arg::<u64>(2) as u32);
+    let kern = ctx.arg::<u64>(3) as u32;
+    if kern != 0 || !has_rings() || socket::is_let(family, kind, protocol) {
+        return 0;
+    }
+    closed_to_rings(lock::SOCKET_CREATE)
 }
 
 /// A message with an address of its own. Without one the socket is connected, which was judged.
@@ -65,7 +90,7 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     let message: *const c_void = ctx.arg(1);
     // SAFETY: the verifier knows the argument.
     let name: *const c_void = unsafe { member(message, &O_MSGHDR_NAME) };
-    if name.is_null() { 0 } else { locked(lock::SOCKET_SENDMSG) }
+    if name.is_null() { 0 } else { closed_to_rings(lock::SOCKET_SENDMSG) }
 }
 
 /// Looking into a process: inside of the tree only.

@@ -1,9 +1,11 @@
-//! The engine `lsm`: decides opens and executable mappings in place, on the kernel's own objects, and refuses the tree
-//! whatever only the supervisor does for it.
+//! The engine `lsm`: decides opens, changes of names and attributes, and executable mappings in place, on the kernel's own
+//! objects, and refuses the tree whatever only the supervisor does for it.
 
 mod lock;
 mod mapping;
+mod names;
 mod open;
+mod receive;
 mod scope;
 
 use aya_ebpf::EbpfContext;
@@ -12,7 +14,7 @@ use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::LsmContext;
 use aya_log_ebpf::{debug, info};
 use gait_ebpf::op::Op;
-use gait_ebpf::record::{counter, kind};
+use gait_ebpf::record::{counter, kind, switch};
 use gait_ebpf::tables::{self, FLOOR_PATH, floor};
 
 use crate::kernel::{SIMULATE, constant, word};
@@ -24,7 +26,7 @@ pub const EACCES: i32 = -13;
 /// What it gets where nothing was decided.
 pub const EPERM: i32 = -1;
 
-/// Switches that user space sets while a run goes on: entry 0 is 1 while the supervisor moves a folder.
+/// Switches that user space sets, by [`switch`].
 #[btf_map]
 static SWITCHES: Array<u32, 4> = Array::new();
 
@@ -38,49 +40,70 @@ pub fn address_in(ctx: &LsmContext, argument: u64) -> u64 {
 /// Whether the supervisor moves a folder.
 #[inline(always)]
 pub fn is_moving() -> bool {
-    matches!(SWITCHES.get(0), Some(1..))
+    matches!(SWITCHES.get(switch::MOVING), Some(1..))
+}
+
+/// Whether the tree may have rings of io_uring, through which it can ask for what the supervisor would be asked for else.
+#[inline(always)]
+pub fn has_rings() -> bool {
+    matches!(SWITCHES.get(switch::RINGS), Some(1..))
 }
 
 /// Decides an operation on the path in `scratch`, records the decision, and only then gives it: 0 or an error.
 #[inline(always)]
 pub fn judge(scratch: &mut Scratch, op: Op, start: u32, extra: u64) -> i32 {
-    let asked = match op {
-        Op::Read | Op::List | Op::Map | Op::Watch => floor::LOOK,
+    if judge_path(scratch, op as u32, start, extra) == 0 { 0 } else { EACCES }
+}
+
+/// [`judge`], a function of its own for the verifier, as [`automaton::decide_path`]. 0: it may happen.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_path(scratch: *mut Scratch, op: u32, start: u32, extra: u64) -> u32 {
+    // SAFETY: the verifier takes nothing but null or the whole structure.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 1 };
+    let asked = match Op::of(op) {
+        Some(Op::Read | Op::List | Op::Map | Op::Watch) => floor::LOOK,
+        Some(Op::Rmdir | Op::RenameFrom | Op::RenameTo) => floor::MOVE,
         _ => floor::CHANGE,
     };
     let refused = automaton::decide_path(scratch, asked, start);
     if !tables::allows(refused) {
-        return refuse(scratch, op, start, FLOOR_PATH, extra);
+        return refuse_path(scratch, op, start, FLOOR_PATH, extra);
     }
-    let outcome = automaton::decide_path(scratch, op as u32, start);
+    let outcome = automaton::decide_path(scratch, op, start);
     let passes = tables::allows(outcome) || constant(&SIMULATE) != 0;
-    let mut header = ring::header(kind::PATH, op as u32, outcome);
+    let mut header = ring::header(kind::PATH, op, outcome);
     header.detail = passes as u64;
     header.extra = extra;
     if !ring::put_path(scratch, header, start) {
         ring::count(counter::NO_ROOM);
-        return EACCES;
+        return 1;
     }
     if passes {
         ring::count(counter::ALLOWED);
-        0
-    } else {
-        ring::count(counter::DENIED);
-        info!(&(), "operation {} denied by outcome {}", op as u32, tables::number(outcome));
-        EACCES
+        return 0;
     }
+    ring::count(counter::DENIED);
+    info!(&(), "operation {} denied by outcome {}", op, tables::number(outcome));
+    1
 }
 
 /// Records a denial that no policy can lift, and gives its error.
 #[inline(always)]
 pub fn refuse(scratch: &mut Scratch, op: Op, start: u32, outcome: u32, extra: u64) -> i32 {
-    let mut header = ring::header(kind::PATH, op as u32, outcome);
-    header.extra = extra;
-    debug!(&(), "operation {} denied by the floor", op as u32);
-    if ring::put_path(scratch, header, start) {
-        ring::count(counter::DENIED);
-    } else {
-        ring::count(counter::NO_ROOM);
-    }
+    refuse_path(scratch, op as u32, start, outcome, extra);
     EACCES
+}
+
+/// [`refuse`], a function of its own for the verifier. 1.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refuse_path(scratch: *mut Scratch, op: u32, start: u32, outcome: u32, extra: u64) -> u32 {
+    // SAFETY: as above.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 1 };
+    let mut header = ring::header(kind::PATH, op, outcome);
+    header.extra = extra;
+    debug!(&(), "operation {} denied by the floor", op);
+    ring::count(if ring::put_path(scratch, header, start) { counter::DENIED } else { counter::NO_ROOM });
+    1
 }

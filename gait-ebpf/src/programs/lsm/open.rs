@@ -29,10 +29,9 @@ const TEMPORARY: u32 = 0o20_000_000;
 const CREATED: u32 = 1 << 20;
 /// `FMODE_BACKING` and `FMODE_NOACCOUNT`: a file system (overlayfs) opens what lies behind a file that was judged.
 const BEHIND: u32 = 1 << 25 | 1 << 29;
-const DIRECTORY: u32 = 0o040_000;
-const REGULAR: u32 = 0o100_000;
-const TYPE: u32 = 0o170_000;
-const PROC_MAGIC: u64 = 0x9fa0;
+pub const DIRECTORY: u32 = 0o040_000;
+pub const REGULAR: u32 = 0o100_000;
+pub const TYPE: u32 = 0o170_000;
 /// Under this name files without one are judged, in their folder.
 const UNNAMED: &[u8; 9] = b"/#tmpfile";
 
@@ -42,12 +41,12 @@ fn is_of_proc(inode: *const c_void) -> bool {
     // SAFETY: an inode that the verifier knows.
     let block: *const c_void = unsafe { typed(inode, &O_INODE_SB) };
     // SAFETY: its super block.
-    !block.is_null() && unsafe { typed::<u64>(block, &O_SB_MAGIC) } == PROC_MAGIC
+    !block.is_null() && unsafe { typed::<u64>(block, &O_SB_MAGIC) } == path::PROC_MAGIC
 }
 
 /// What stops an object before any policy is asked: `None` if nothing does.
 #[inline(always)]
-fn stopped(scratch: &mut Scratch, op: Op, resolved: Resolved, extra: u64) -> Option<i32> {
+pub fn stopped(scratch: &mut Scratch, op: Op, resolved: Resolved, extra: u64) -> Option<i32> {
     match resolved.found {
         // Whoever holds it was given it by its own tree.
         Found::Detached => Some(0),
@@ -136,6 +135,12 @@ fn temporary(scratch: &mut Scratch, of_path: u64, reads: bool) -> i32 {
     0
 }
 
+/// Whether a mode is set-user-id, or set-group-id of a program: it would run with rights that its maker has not.
+#[inline(always)]
+pub fn sets_id(mode: u32) -> bool {
+    mode & 0o4000 != 0 || mode & 0o2010 == 0o2010
+}
+
 /// A file is about to be made by an open. Other nodes are made by the supervisor.
 #[lsm(hook = "path_mknod")]
 pub fn path_mknod(ctx: LsmContext) -> i32 {
@@ -160,8 +165,7 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
     if let Some(answer) = stopped(scratch, Op::Create, resolved, extra) {
         return answer;
     }
-    // Set-user-id, or set-group-id of a program: it would run with rights that its maker has not.
-    if mode & 0o4000 != 0 || mode & 0o2010 == 0o2010 {
+    if sets_id(mode) {
         return refuse(scratch, Op::Create, resolved.start, FLOOR_PRIVILEGE, extra);
     }
     if super::is_moving() {

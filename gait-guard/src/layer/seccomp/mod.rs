@@ -9,13 +9,13 @@ pub mod program;
 pub mod registers;
 pub mod table;
 
-/// Who decides opens and executable mappings.
+/// Who decides opens and executable mappings, and with them what programs of the kernel can decide else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opens {
     /// They are held for the supervisor.
     Held,
-    /// Programs of the kernel, on the object that the call comes to (engine `lsm`): they run. Held are those for `O_PATH`,
-    /// which no hook sees, and `openat2`, whose flags are in memory.
+    /// Programs of the kernel, on the object that the call comes to (engine `lsm`): they run, and so do most changes of names
+    /// and attributes. Held are opens for `O_PATH`, which no hook sees, and `openat2`, whose flags are in memory.
     Decided,
     /// A program of the kernel looks at what was opened when the call returns (engine `hybrid`): opens that only read what
     /// is there run, as their registers tell. All others are held, and executable mappings too.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, ensure};
 use kernel_suite::denial::{Denial, denial};
-use kernel_suite::need::{GUARD, Need};
-use kernel_suite::scene::{CORPUS_POLICY, Scene};
+use kernel_suite::need::{Found, GUARD, Need};
+use kernel_suite::scene::{CORPUS_POLICY, Scene, with_rule};
 use kernel_suite::suite::{Test, test};
 use kernel_suite::{CANARY, run};
 
@@ -179,8 +179,22 @@ fn unix() -> Vec<Denial> {
             .attack(&["receive", "{R}/helper"])
             .shows(CANARY)
             .recorded("net.unix", "{R}/helper", "endpoint_path_not_allowlisted"),
+        denial("FS-17 a descriptor from a helper that the agent may talk to")
+            .needs(&[RECEIVED])
+            .policy(&with_rule("match: { tool_names: [net.unix] }"))
+            .setup(hand_out_secret)
+            .attack(&["receive", "{R}/helper"])
+            .shows(CANARY)
+            .errors(&[])
+            .recorded("fs.read", "{S}/secret", "endpoint_path_denied"),
     ]
 }
+
+/// What arrives over a socket is judged.
+const RECEIVED: Need = Need::Tried("an engine that judges received descriptors", || match run::engine().as_deref() {
+    Some("lsm") => Found::Present,
+    _ => Found::Absent("only the engine lsm has a hook where they arrive".into()),
+});
 
 const CONNECT: &str = "import socket, sys
 name = sys.argv[1].replace('\\\\0', '\\0')

@@ -175,7 +175,20 @@ fn where_the_kernel_decides_opens_only_handles_are_held() {
     assert_eq!(action("openat2", [0; 6]), NOTIFY);
     assert_eq!(action("creat", [0; 6]), ALLOW);
     assert_eq!(action("mmap", [0, 0, 4, 2, 3, 0]), ALLOW);
-    for still_held in ["unlink", "rename", "connect", "execve", "io_uring_setup", "inotify_add_watch"] {
+    for free in ["unlink", "mkdirat", "symlink", "linkat", "fchmod", "lchown", "io_uring_enter"] {
+        assert_eq!(action(free, [0; 6]), ALLOW, "{free}");
+    }
+    for still_held in [
+        "rename",
+        "mknod",
+        "truncate",
+        "utimensat",
+        "setxattr",
+        "connect",
+        "execve",
+        "io_uring_setup",
+        "inotify_add_watch",
+    ] {
         assert_eq!(action(still_held, [0; 6]), NOTIFY, "{still_held}");
     }
 }
