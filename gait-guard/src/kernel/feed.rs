@@ -234,6 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_received_or_changed_is_told_as_the_supervisor_would() {
+        let of_hook = |op: Op, extra| Header {
+            kind: kind::PATH,
+            op: op as u32,
+            outcome: outcome(3, Effect::Allow),
+            extra,
+            ..Header::default()
+        };
+        let received = told(&of_hook(Op::Read, super::path::RECEIVED), b"/a").unwrap();
+        let action = Action::Path { op: PathOp::Read, path: b"/a".into(), via: Some(Via::ReceivedFd) };
+        assert_eq!(received.action, action);
+        let changed = told(&of_hook(Op::Chmod, 0o640), b"/a").unwrap();
+        assert_eq!(changed.action, path(PathOp::Chmod { mode: 0o640 }, b"/a"));
+    }
+
+    #[test]
     fn the_mode_in_a_record_of_a_hook_is_no_bit_about_an_open() {
         let header = Header { kind: kind::PATH, extra: 0o777, ..of_open(Op::Create, outcome(3, Effect::Allow), 0) };
         let told = told(&header, b"/a/#7").unwrap();

@@ -133,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_the_guard_is_every_folder_above_it() {
+        let paths = GuardedPaths::new(["/home/a/.gait".into()], ["/etc/policy.yaml".into()]);
+        let holders: Vec<Vec<u8>> = ["/", "/etc", "/home", "/home/a"].map(|path| path.as_bytes().to_vec()).into();
+        assert_eq!(paths.holders(), holders);
+        for holder in holders {
+            let action = Action::Path { op: PathOp::Rmdir, path: holder.into(), via: None };
+            assert_eq!(paths.judge(&action), Some(Floor::GuardAccess));
+        }
+    }
+
+    #[test]
     fn nothing_below_the_state_folder_can_be_touched() {
         for op in [PathOp::Read, PathOp::List, PathOp::Write, PathOp::Watch, PathOp::Map, PathOp::Delete] {
             assert!(refused(op, "/home/a/.gait"));

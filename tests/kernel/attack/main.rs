@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         ["calls", calls @ ..] => calls::run(calls),
         ["probe", what] => probe::run(what),
         ["race-open", allowed, denied, tries] => race::open(allowed, denied, tries),
+        ["race-scratch", allowed, denied, tries] => race::scratch(allowed, denied, tries),
         ["race-link", allowed, denied, tries] => race::link(allowed, denied, tries),
         ["race-exec", allowed, denied, tries] => race::exec(allowed, denied, tries),
         ["race-connect", allowed, denied, tries] => race::connect(allowed, denied, tries),

@@ -99,6 +99,25 @@ pub fn open(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
     report(tries, escaped)
 }
 
+/// Another process on the same processor opens what it may all the time: what a guard keeps for each processor would be
+/// another's by the time it is looked at.
+pub fn scratch(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
+    let (allowed, denied, tries) = (c_bytes(allowed)?, c_bytes(denied)?, number(tries)?);
+    let first = [1_u64; 1];
+    // SAFETY: reads eight bytes of a local.
+    let pinned = unsafe { sys::syscall(libc::SYS_sched_setaffinity, [0, 8, first.as_ptr() as u64, 0, 0, 0]) };
+    pinned.map_err(io::Error::from_raw_os_error)?;
+    let other = match sys::fork()? {
+        Some(pid) => pid,
+        None => loop {
+            let _ = opens_canary(allowed.as_ptr() as u64);
+        },
+    };
+    let escaped = (0..tries).filter(|_| opens_canary(denied.as_ptr() as u64)).count();
+    end(other);
+    report(tries, escaped)
+}
+
 /// A symbolic link flips between the two.
 pub fn link(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
     let targets = [allowed.to_owned(), denied.to_owned()];

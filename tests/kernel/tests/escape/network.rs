@@ -246,7 +246,7 @@ fn races() -> Vec<Denial> {
     vec![
         denial("NET-13 an address that flips while it is read")
             .policy(&policy)
-            .attack(&["race-connect", "40001", "40002", &run::tries(20_000).max(10_000).to_string()])
+            .attack(&["race-connect", "40001", "40002", &run::race_tries(20_000).max(10_000).to_string()])
             .errors(&[]),
     ]
 }
