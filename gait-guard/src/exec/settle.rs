@@ -1,7 +1,5 @@
 //! The engine of a run, settled: chosen by what fired, started, and what is in force where it did not start.
 
-use rustix::io::Errno;
-
 use super::engine::{self, Choice, Engine};
 use super::{ExecError, Request};
 use crate::bpf::canary::Stage;
@@ -70,7 +68,7 @@ fn start(probes: Option<Probes>, tracepoints: &State, setup: &Setup<'_>) -> Resu
 /// Why a program can't be put beside the probes, whose state is given.
 fn without_probes(tracepoints: Option<&State>) -> Unfit {
     let why = tracepoints.map_or_else(|| "unknown".to_owned(), super::explain);
-    let errno: Option<Errno> = match tracepoints {
+    let errno = match tracepoints {
         Some(State::Absent { errno, .. }) => Some(*errno),
         _ => None,
     };
