@@ -15,21 +15,26 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
+use gait_guard::bpf::btf::Types;
 use gait_guard::bpf::cgroup::ControlGroup;
-use gait_guard::bpf::probes::{Probes, WATCHING, load};
+use gait_guard::bpf::probes::{Probes, RING_BYTES, WATCHING, load};
 use gait_guard::bpf::watch::{Seen, Watch};
+use gait_guard::bpf::{BpfError, Options, Purpose};
 use gait_guard::event::InetCall;
+use gait_guard::sys::bpf::load_consent;
 use gait_guard::sys::process::{Fork, exit_now, fork};
 use gait_guard::sys::socket;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 fn main() -> ExitCode {
+    maps_are_as_large_as_the_engine_needs();
     let found = load(WATCHING).fire();
     println!("tracepoints: {:?}\nsocket hooks: {:?}", found.tracepoints, found.sockets);
     let Some(mut probes) = found.probes else {
         println!("skipped: no probes here");
         return ExitCode::SUCCESS;
     };
+    a_program_of_two_instructions_is_taken_as_the_canary_is(&found.lsm);
     let mut watch = probes.take_watch().expect("the first to ask");
     the_tree_and_the_arguments_are_seen(&mut probes, &mut watch);
     others_are_not_seen(&mut watch);
@@ -43,6 +48,30 @@ fn main() -> ExitCode {
     }
     println!("passed");
     ExitCode::SUCCESS
+}
+
+fn a_program_of_two_instructions_is_taken_as_the_canary_is(canary: &Result<(), BpfError>) {
+    let hook = Types::of_kernel(&[]).unwrap().hook("file_open").expect("the kernel has the hook");
+    let taken = load_consent(hook);
+    match canary {
+        Err(error @ BpfError::Program { stage: "load", .. }) => assert_eq!(taken.err(), error.errno(), "{error}"),
+        // Taken, whether it was called or not.
+        Ok(()) | Err(BpfError::Silent { .. } | BpfError::Program { stage: "attach", .. }) => assert_eq!(taken, Ok(())),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// What a run with the engine `auto` has, before and apart from the rest: two groups of one process have the same name.
+fn maps_are_as_large_as_the_engine_needs() {
+    const LARGE: u32 = 2 * RING_BYTES;
+    let found = load(Options { ring_bytes: LARGE, simulate: false, purpose: Purpose::DecideOrWatch }).fire();
+    let Some(probes) = found.probes else { return };
+    match found.lsm {
+        Ok(()) => assert_eq!((probes.ring_bytes(), probes.group().is_some()), (LARGE, false)),
+        // Loaded and not called: it may have been expected to be, and then the ring is large for nothing.
+        Err(BpfError::Silent { .. }) => assert_eq!(probes.group().is_some(), found.sockets.is_present()),
+        Err(_) => assert_eq!((probes.ring_bytes(), probes.group().is_some()), (RING_BYTES, found.sockets.is_present())),
+    }
 }
 
 fn collect(child: Pid) -> i32 {

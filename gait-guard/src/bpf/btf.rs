@@ -141,6 +141,15 @@ impl Types {
         Ok(Self { bytes, strings, places, structures, hooks })
     }
 
+    /// The number of a hook of the security module, if there is one of this name.
+    pub fn hook(&self, name: &str) -> Option<u32> {
+        let is_it = |hook: &Hook| match hook {
+            Hook::Function(function) => function.strip_prefix(FUNCTION) == Some(name.as_bytes()),
+            Hook::Tracepoint(_) => false,
+        };
+        self.hooks.iter().find(|(_, hook)| is_it(hook)).map(|(number, _)| *number)
+    }
+
     /// The same types with everything left out but what programs are attached to, for aya, which looks up only that: each
     /// hook at its own number, forward declarations without a name at all others.
     pub fn hooks(&self) -> Vec<u8> {
@@ -301,6 +310,12 @@ mod tests {
             hooks,
             [(6, Hook::Tracepoint(b"btf_trace_sched".to_vec())), (7, Hook::Function(b"bpf_lsm_file_open".to_vec()))]
         );
+    }
+
+    #[test]
+    fn a_hook_is_found_by_its_whole_name() {
+        let types = parse(sample(), &[]).unwrap();
+        assert_eq!(["file_open", "file", "file_open_", ""].map(|name| types.hook(name)), [Some(7), None, None, None]);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 use aya::programs::Lsm;
 use gait_ebpf::record::kind;
 
+use super::btf::Types;
 use super::object::{failure, map_error, no_program};
 use super::{BpfError, Object, Reader};
+use crate::sys::bpf::load_consent;
 use crate::sys::thread::own_tid;
 
 const PROGRAM: &str = "canary";
@@ -43,6 +45,19 @@ impl Stage {
             _ => Self::Load,
         }
     }
+}
+
+/// Whether this kernel can be expected to take LSM programs of this user and to call them. Only the canary proves it: this
+/// is asked before there are maps, to make them as large as they must be.
+pub(super) fn is_expected(types: &Types) -> bool {
+    is_named() && types.hook(HOOK).is_some_and(|number| load_consent(number).is_ok())
+}
+
+/// Whether `bpf` is one of the security modules in force, if those are told: the file is in a file system that need not be
+/// mounted.
+fn is_named() -> bool {
+    let told = std::fs::read_to_string("/sys/kernel/security/lsm");
+    told.map_or(true, |modules| modules.trim_end().split(',').any(|module| module == "bpf"))
 }
 
 impl Object {

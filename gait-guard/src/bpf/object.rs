@@ -10,10 +10,11 @@ use gait_ebpf::record::counter;
 use rustix::fd::AsFd;
 use tracing::debug;
 
-use super::BpfError;
 use super::btf::Types;
 use super::image::Image;
+use super::probes::WATCHING;
 use super::reader::Reader;
+use super::{BpfError, canary};
 use crate::sys::mapping::Mapping;
 
 /// The object as `cargo xtask build-ebpf` makes it.
@@ -40,8 +41,22 @@ pub enum Purpose {
     Watch,
     /// To decide it.
     Decide,
+    /// To decide it where this kernel calls programs of the security module, else to watch: an object is loaded for one of
+    /// the two ([`Object::options`]), as can be expected.
+    DecideOrWatch,
     /// To try decisions on subjects out of a map.
     Try,
+}
+
+impl Options {
+    /// With the purpose that this kernel and this user leave. What only watches needs no large ring.
+    fn settled(self, types: &Types) -> Self {
+        match self.purpose {
+            Purpose::DecideOrWatch if canary::is_expected(types) => Self { purpose: Purpose::Decide, ..self },
+            Purpose::DecideOrWatch => WATCHING,
+            Purpose::Watch | Purpose::Decide | Purpose::Try => self,
+        }
+    }
 }
 
 /// The programs and maps of one run. Dropped, they leave the kernel.
@@ -51,6 +66,7 @@ pub struct Object {
     /// Links of hooks of the security module, by program.
     pub(super) links: Vec<(String, LsmLinkId)>,
     pub(super) attached: Vec<Attached>,
+    options: Options,
 }
 
 /// A program that is in force.
@@ -78,6 +94,7 @@ impl Object {
             .collect::<Result<Vec<(&str, u32)>, BpfError>>()?;
         let btf =
             Btf::parse(&types.hooks(), Endianness::default()).map_err(|cause| Box::new(EbpfError::BtfError(cause)))?;
+        let options = options.settled(&types);
         drop(types);
         let simulate = u32::from(options.simulate);
         let mut loader = EbpfLoader::new();
@@ -100,7 +117,12 @@ impl Object {
             loader.map_max_entries("AYA_LOGS", NO_LOG_BYTES);
         }
         let ebpf = loader.load(OBJECT).map_err(Box::new)?;
-        Ok(Self { ebpf, btf, links: Vec::new(), attached: Vec::new() })
+        Ok(Self { ebpf, btf, links: Vec::new(), attached: Vec::new(), options })
+    }
+
+    /// What it was loaded with, once it was settled what for.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
     /// Writes the tables of a policy, which the programs walk from then on.

@@ -10,7 +10,7 @@ use super::cgroup::ControlGroup;
 use super::lock::SocketLock;
 use super::object::{Attached, OBJECT};
 use super::watch::{Seen, Watch};
-use super::{BpfError, Object, Options, Purpose};
+use super::{BpfError, Object, Options, Purpose, Reader};
 use crate::host::State;
 use crate::sys::process::{Fork, exit_now, fork};
 
@@ -55,11 +55,24 @@ pub struct Loaded(Result<Programs, Box<Found>>);
 struct Programs {
     object: Object,
     watch: Watch,
-    group: Result<(ControlGroup, Arc<SocketLock>), BpfError>,
+    group: Group,
     lsm: Result<(), BpfError>,
 }
 
+/// What became of the control group and its hooks.
+enum Group {
+    /// Made, and the hooks are attached.
+    Locked(ControlGroup, Arc<SocketLock>),
+    /// The engine needs none.
+    NotNeeded,
+    /// Not made, or hooks are missing.
+    Refused(BpfError),
+}
+
 /// Loads and attaches what this kernel and this user can, and fires the canary of the LSM engine. Any thread may do this.
+///
+/// With [`Purpose::DecideOrWatch`] and a canary that fired there is no control group: the LSM engine has hooks of its own in
+/// the place of those on sockets.
 pub fn load(options: Options) -> Loaded {
     let nothing =
         |tracepoints: State, sockets, lsm| Loaded(Err(Box::new(Found { probes: None, tracepoints, sockets, lsm })));
@@ -67,25 +80,41 @@ pub fn load(options: Options) -> Loaded {
         let state = || absent("bpf(BPF_PROG_LOAD)", Errno::PERM, "run as root, or give CAP_BPF and CAP_PERFMON");
         return nothing(state(), state(), Err(BpfError::Btf(std::io::Error::from(Errno::PERM))));
     }
-    let loaded = Object::load(options).and_then(|mut object| {
-        let reader = object.reader()?;
-        Ok((object, reader))
-    });
-    let (mut object, mut reader) = match loaded {
+    let (mut object, reader, lsm) = match load_with_canary(options) {
         Ok(loaded) => loaded,
         Err(error) => return nothing(refused(&error), refused(&error), Err(error)),
     };
-    let lsm = object.fire_canary(&mut reader);
     for (program, tracepoint) in TRACEPOINTS {
         if let Err(error) = object.attach_tracepoint(program, tracepoint) {
             return nothing(refused(&error), untried(), lsm);
         }
     }
-    let group = ControlGroup::make().and_then(|group| {
-        object.attach_sockets(&group)?;
-        Ok((group, Arc::new(object.socket_lock()?)))
-    });
+    let group = if options.purpose == Purpose::DecideOrWatch && lsm.is_ok() {
+        Group::NotNeeded
+    } else {
+        let locked = ControlGroup::make().and_then(|group| {
+            object.attach_sockets(&group)?;
+            Ok((group, Arc::new(object.socket_lock()?)))
+        });
+        locked.map_or_else(Group::Refused, |(group, lock)| Group::Locked(group, lock))
+    };
     Loaded(Ok(Programs { object, watch: Watch::new(reader), group, lsm }))
+}
+
+/// The object, its records, and what became of the canary.
+type WithCanary = (Object, Reader, Result<(), BpfError>);
+
+/// Loads the object and fires its canary.
+fn load_with_canary(options: Options) -> Result<WithCanary, BpfError> {
+    let mut object = Object::load(options)?;
+    let mut reader = object.reader()?;
+    let lsm = object.fire_canary(&mut reader);
+    if options.purpose == Purpose::DecideOrWatch && object.options().purpose == Purpose::Watch && lsm.is_ok() {
+        // Against what could be expected. What fired is believed, and nothing can be decided with maps of this size.
+        drop((object, reader));
+        return load_with_canary(Options { purpose: Purpose::Decide, ..options });
+    }
+    Ok((object, reader, lsm))
 }
 
 impl Loaded {
@@ -99,10 +128,14 @@ impl Loaded {
             return Found { probes: None, tracepoints: refused(&error), sockets: untried(), lsm };
         }
         let (sockets, group) = match group {
-            Ok(group) => {
-                (State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() }, Some(group))
+            Group::Locked(group, lock) => (
+                State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() },
+                Some((group, lock)),
+            ),
+            Group::NotNeeded => {
+                (State::Broken { what: "the engine lsm has hooks of its own in their place".into() }, None)
             }
-            Err(error) => (no_sockets(&error), None),
+            Group::Refused(error) => (no_sockets(&error), None),
         };
         let tracepoints = State::Present { detail: "fork, exec and exit tracepoints, fired".into() };
         Found { probes: Some(Probes { object, watch: Some(watch), group }), tracepoints, sockets, lsm }
@@ -198,6 +231,11 @@ impl Probes {
     /// [`BpfError::Map`]
     pub(crate) fn counters(&self) -> Result<[u64; gait_ebpf::record::counter::COUNT as usize], BpfError> {
         self.object.counters()
+    }
+
+    /// Bytes of the ring.
+    pub fn ring_bytes(&self) -> u32 {
+        self.object.options().ring_bytes
     }
 
     /// What they report, once.

@@ -6,6 +6,7 @@
 pub mod engine;
 mod plan;
 mod scratch;
+mod settle;
 mod watching;
 
 use std::ffi::{OsStr, OsString};
@@ -26,10 +27,9 @@ pub use engine::Engine;
 pub use plan::{Demands, PlanError, explain};
 pub use scratch::{Scratch, ScratchError};
 
-use crate::bpf::canary::Stage;
-use crate::bpf::{Options, Purpose, probes};
+use crate::bpf::probes;
 use crate::host;
-use crate::hybrid::{self, GrantError, Hybrid};
+use crate::hybrid::{self, GrantError};
 use crate::intent::{ContextError, Translator};
 use crate::kernel::{Setup, Unfit};
 use crate::launch::minder::Cause;
@@ -37,13 +37,13 @@ use crate::launch::watchdog::Wards;
 use crate::launch::{Command, CommandError, End, RunError, Status, Terms, run};
 use crate::layer::environment::scrub;
 use crate::layer::landlock::{LandlockError, domain, domain_of};
-use crate::layer::seccomp::Opens;
 use crate::lsm::Lsm;
 use crate::session::{
     CaptureMode, Dirs, Enforcement, FinishError, Finished, Judge, Outcome, PolicyRules, Session, SessionConfig,
     StartError, guarded_paths,
 };
 use crate::sys::mount;
+use settle::Settled;
 use watching::Watching;
 
 /// What [`Request::ring_bytes`] can be: powers of two in this range. Less holds no burst, more is memory that can't be swapped.
@@ -208,11 +208,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     // Before anything is made: a command that is not there needs no run.
     Command::new(&request.command, [], path)?;
     let mut report = host::probe();
-    let simulated = request.enforcement == Enforcement::Simulate;
-    let options = match request.engine {
-        Engine::Hybrid => Options { ring_bytes: request.ring_bytes, simulate: simulated, purpose: Purpose::Decide },
-        _ => probes::WATCHING,
-    };
+    let options = settle::options(&request);
     // Side by side, since each takes long; whatever comes first, nothing is left in the kernel if one of them fails.
     let (prepared, loaded) = std::thread::scope(|scope| {
         let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || probes::load(options));
@@ -221,34 +217,6 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         (prepared, loaded.unwrap_or_else(|| probes::load(options)))
     });
     let Prepared { scratch, environment, withheld, translator, variables, effective, rules } = prepared?;
-    let found = loaded.fire();
-    report.add(host::Layer::Probes, found.tracepoints);
-    let mut choice = engine::choose(request.engine, found.lsm.as_ref().err())?;
-    let mut probes = found.probes;
-    let sockets = match choice.engine {
-        Engine::Lsm => host::State::Broken { what: "the engine lsm has hooks of its own in their place".into() },
-        _ => found.sockets,
-    };
-    report.add(host::Layer::SocketHooks, sockets);
-    for (layer, state) in &report.0 {
-        debug!(layer = layer.name(), "{}", explain(state));
-    }
-    for rejected in &choice.rejected {
-        debug!(engine = rejected.engine.name(), stage = rejected.stage.name(), "not used: {}", rejected.reason);
-    }
-    let unsealed = crate::session::unsealed_runs(&request.state);
-    let passed = environment.len() as u32;
-    let command = Command::new(&request.command, environment, path)?;
-    let policy_yaml = effective.to_yaml().into_bytes();
-    let mut layers = request.demands.layers(&report, &effective)?;
-    // What the supervisor opens for the agent still can't be mapped executable.
-    let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
-    if choice.engine == Engine::Hybrid {
-        layers = layers.with_reads_of_its_own(&request.demands)?;
-    }
-    // Removed when the run is over.
-    let _scratch = scratch;
-
     let dirs = Dirs {
         state: request.state.clone(),
         out: request.out.clone(),
@@ -259,30 +227,32 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         policy: rules.tables(),
         context: &Arc::new(translator.context().clone()),
         paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
-        simulate: simulated,
-        ring_bytes: request.ring_bytes,
     };
-    let unfit = |unfit| ExecError::Engine { engine: choice.engine, unfit };
-    let (mut lsm, mut hybrid) = (None, None);
-    match choice.engine {
-        Engine::Lsm => match Lsm::start(&setup) {
-            Ok(started) => {
-                lsm = Some(started);
-                // It has tracepoints of its own.
-                probes = None;
-            }
-            Err(error) if request.engine == Engine::Lsm => return Err(unfit(error)),
-            Err(error) => choice = error.into(),
-        },
-        Engine::Hybrid => {
-            let closed: Vec<PathBuf> = std::iter::once(&dirs.state).chain(&dirs.closed).cloned().collect();
-            let grants = hybrid::grants(rules.tables(), !simulated, &closed, &request.workspace)?;
-            let probes = probes.as_mut().ok_or_else(|| unfit(without_probes(&report)))?;
-            hybrid = Some(Hybrid::start(probes, &setup, grants).map_err(unfit)?);
-        }
-        Engine::Auto | Engine::Notify => {}
+    let mut settled = settle::settle(request.engine, loaded.fire(), &setup, &mut report)?;
+    for (layer, state) in &report.0 {
+        debug!(layer = layer.name(), "{}", explain(state));
     }
-    let opens = choice.engine.opens();
+    for rejected in &settled.choice.rejected {
+        debug!(engine = rejected.engine.name(), stage = rejected.stage.name(), "not used: {}", rejected.reason);
+    }
+    let unsealed = crate::session::unsealed_runs(&request.state);
+    let passed = environment.len() as u32;
+    let command = Command::new(&request.command, environment, path)?;
+    let policy_yaml = effective.to_yaml().into_bytes();
+    let mut layers = request.demands.layers(&report, &effective)?;
+    // What the supervisor opens for the agent still can't be mapped executable.
+    let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
+    let simulated = request.enforcement == Enforcement::Simulate;
+    let mut hybrid = None;
+    if settled.choice.engine == Engine::Hybrid {
+        layers = layers.with_reads_of_its_own(&request.demands)?;
+        let closed: Vec<PathBuf> = std::iter::once(&dirs.state).chain(&dirs.closed).cloned().collect();
+        let grants = hybrid::grants(rules.tables(), !simulated, &closed, &request.workspace)?;
+        hybrid = Some(settled.start_hybrid(&setup, grants, &report)?);
+    }
+    // Removed when the run is over.
+    let _scratch = scratch;
+    let opens = settled.choice.engine.opens();
     let landlock = if let Some(hybrid) = &hybrid {
         Some(domain_of(&hybrid.grants.rules)?)
     } else if layers.has(host::Layer::Landlock) {
@@ -293,19 +263,19 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         None
     };
 
+    let (programs, ring_bytes) = settled.programs();
     let facts = plan::Facts {
-        choice: &choice,
+        choice: &settled.choice,
         policy: &effective,
         variables: &variables,
         policy_yaml: &policy_yaml,
         passed,
         removed: withheld,
-        programs: lsm
-            .as_ref()
-            .map_or_else(|| probes.as_ref().map_or(&[][..], probes::Probes::attached), |lsm| &lsm.programs),
-        ring_bytes: if opens == Opens::Held { probes::RING_BYTES } else { request.ring_bytes },
+        programs,
+        ring_bytes,
     };
     let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;
+    let Settled { choice, lsm, mut probes } = settled;
     let mut self_test = plan::self_tests(&report);
     self_test.extend(hybrid.as_ref().map(|hybrid| plan::hybrid_test(&hybrid.grants)));
     let Request { enforcement, timeout, .. } = request;
@@ -395,16 +365,6 @@ impl Prepared {
         let rules = PolicyRules::new(effective.clone(), translator.context().clone())?;
         Ok(Self { scratch, environment, withheld, translator, variables, effective, rules })
     }
-}
-
-/// Why a program can't be put beside the probes.
-fn without_probes(report: &host::Report) -> Unfit {
-    let why = report.state(host::Layer::Probes).map_or_else(|| "unknown".to_owned(), explain);
-    let errno = report.state(host::Layer::Probes).and_then(|state| match state {
-        host::State::Absent { errno, .. } => Some(*errno),
-        _ => None,
-    });
-    Unfit { stage: Stage::Load, errno, reason: format!("it needs the layer `probes`: {why}") }
 }
 
 /// What the agent gets of the environment, and how many variables it does not.

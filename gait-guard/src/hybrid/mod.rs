@@ -25,7 +25,7 @@ use rustix::io::Errno;
 pub use self::grants::{Bounds, Grant, GrantError, Grants};
 pub use self::reach::{Place, Reading, Span};
 use crate::bpf::canary::Stage;
-use crate::bpf::probes::{Probes, RING_BYTES};
+use crate::bpf::probes::Probes;
 use crate::bpf::watch::{Decisions, Watch};
 use crate::intent::Translator;
 use crate::kernel::feed::Feed;
@@ -118,8 +118,6 @@ pub fn check(probes: &mut Probes) -> Result<(), Unfit> {
         context: &Arc::new(context.clone()),
         // Everything is closed to the child of the test.
         paths: &GuardedPaths::new([PathBuf::from("/")], []),
-        simulate: false,
-        ring_bytes: RING_BYTES,
     };
     Hybrid::start(probes, &setup, Grants::default()).map(drop)
 }

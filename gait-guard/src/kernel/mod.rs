@@ -54,10 +54,6 @@ pub struct Setup<'a> {
     pub context: &'a Arc<Context>,
     /// What no policy opens.
     pub paths: &'a GuardedPaths,
-    /// What the policy denies is let through and recorded.
-    pub simulate: bool,
-    /// Bytes of the ring.
-    pub ring_bytes: u32,
 }
 
 impl Setup<'_> {

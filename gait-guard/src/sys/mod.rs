@@ -1,5 +1,6 @@
 //! Every call to the kernel that has no safe wrapper elsewhere: one operation per unsafe block, behind safe signatures.
 
+pub mod bpf;
 pub mod child;
 pub mod files;
 pub mod landlock;

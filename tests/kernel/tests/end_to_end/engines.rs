@@ -56,7 +56,12 @@ pub fn tests() -> Vec<Test> {
             test(format!("{engine} and notify decide the same: {name}"), needs, move || same(engine, script))
         })
     };
-    of("hybrid", &hybrid).chain(of("lsm", &lsm)).collect()
+    let fallback = test(
+        "where lsm fires and can't be started, auto takes notify with all that notify has",
+        GUARD.into_iter().chain(lsm),
+        fallback,
+    );
+    of("hybrid", &hybrid).chain(of("lsm", &lsm)).chain([fallback]).collect()
 }
 
 fn has_lsm() -> Found {
@@ -68,6 +73,28 @@ fn has_lsm() -> Found {
         Ok(ran) => Found::Broken(format!("{ran:?}")),
         Err(error) => Found::Broken(format!("{error:#}")),
     }
+}
+
+/// Enough descriptors for the probes and for `notify`, too few for the hooks of `lsm`.
+const DESCRIPTORS: &str = "ulimit -n 72; exec \"$@\"";
+
+fn fallback() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let plan = |before: &[&str], engine: &str| -> anyhow::Result<serde_json::Value> {
+        let words = scene.exec_words(CORPUS_POLICY, &["--engine", engine], &["/bin/true"])?;
+        let words: Vec<String> = before.iter().map(|word| (*word).to_owned()).chain(words).collect();
+        let guarded = scene.finished(run::run(&mut scene.command(&words))?)?;
+        ensure!(guarded.ran.code == 0, "{:?}", guarded.ran);
+        Ok(guarded.pack.json("guard.json")?["plan"].clone())
+    };
+    let auto = plan(&["/bin/sh", "-c", DESCRIPTORS, "sh"], "auto")?;
+    let rejected = &auto["engine_rejected"][0];
+    ensure!(auto["engine"] == "notify" && rejected["engine"] == "lsm" && rejected["errno"] == "EMFILE", "{auto}");
+    let notify = plan(&[], "notify")?;
+    for same in ["layers", "bpf"] {
+        ensure!(auto[same] == notify[same], "auto: {}\nnotify: {}", auto[same], notify[same]);
+    }
+    Ok(())
 }
 
 /// A distinct decision: the digest of its intent if all of it is fixed, its target, and what came of it.
