@@ -6,6 +6,7 @@ mod ebpf;
 mod escape;
 mod formats;
 mod gate;
+mod machine;
 mod matrix;
 mod micro;
 mod order;
