@@ -6,6 +6,8 @@ mod ebpf;
 mod escape;
 mod formats;
 mod gate;
+mod instructions;
+mod machine;
 mod matrix;
 mod micro;
 mod order;
@@ -23,6 +25,9 @@ const USAGE: &str = "usage: cargo xtask <task>
       what the guard costs: single calls, starting up and whole workloads, bare, under the cheapest race-free
       supervisor, and under `gait exec` with each engine that works here, interleaved in one run, as ratios of
       medians, pinned to one processor and not. Words choose rows by name.
+  bench-guest [--rounds N] [--minutes N] [SERIES]
+      how many instructions single calls take in a virtual machine whose clock counts them: bare and under `gait exec`
+      with `lsm` and `notify`, by a policy of 1,000 patterns, and what of an open costs. SERIES of kernels: 6.12.
   bench-gate [--rounds N] [WORD ...]
       what a decision costs: `decision`, in process, by the compiled policy beside other policy engines with the same
       1,000 rules; `process`, a whole `gait gate eval` beside `/bin/true`, wall time and peak memory.
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         ["bench-check", rest @ ..] => return micro::check(rest),
         ["bench-micro", rest @ ..] => return micro::bench(rest),
         ["bench-exec", rest @ ..] => bench::run(rest),
+        ["bench-guest", rest @ ..] => instructions::run(rest),
         ["bench-gate", rest @ ..] => gate::run(rest),
         ["build-ebpf", rest @ ..] => ebpf::run(rest),
         ["docs-formats"] => formats::run(formats::Mode::Write),

@@ -1,7 +1,7 @@
 //! What the guard costs, as ratios: the machine's own speed cancels out where bare and guarded take turns.
 
 mod way;
-mod workload;
+pub mod workload;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

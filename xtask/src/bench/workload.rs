@@ -1,9 +1,12 @@
 //! The work that is measured: single calls, and what agents do all day, as shell scripts in a folder of their own.
 
-/// A call: its name, that of `baseline/calls.c`, and how often it is made for one sample.
+/// A call that is made many times.
 pub struct Call {
+    /// For people.
     pub name: &'static str,
+    /// That of `baseline/calls.c`.
     pub operation: &'static str,
+    /// How often it is made for one sample, where a processor is real.
     pub times: usize,
 }
 

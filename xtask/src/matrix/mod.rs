@@ -4,9 +4,7 @@
 //! suites one after the other and says of each test how it went.
 
 mod guest;
-mod kernel;
 pub mod results;
-mod root;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,15 +13,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::{Guest, Machine};
-use kernel::Kernel;
+use guest::{Guest, Suites};
 use results::Results;
 
+use crate::machine::{self, Store};
 use crate::places::target;
-use crate::process::{is_here, output};
-
-/// Statically linked, so that it runs in an empty guest.
-const BUSYBOX: &str = "/usr/bin/busybox";
+use crate::process::output;
 
 /// Who enforces in the guests; each guest is run once for each.
 const ENGINES: &[&str] = &["notify", "lsm", "hybrid"];
@@ -44,21 +39,6 @@ const MODULES: &[(&str, &str)] = &[
 /// The suites of `tests/kernel` that run in a guest. `protocol` needs packages from the network.
 const SUITES: &[&str] = &["escape", "end_to_end", "transparency"];
 
-/// What a guest can't be made without, and where it is from.
-const TOOLS: &[(&str, &str)] = &[
-    ("qemu-system-x86_64", "qemu-system-x86"),
-    ("setpriv", "util-linux"),
-    ("busybox", "busybox-static"),
-    ("cpio", "cpio"),
-    ("mke2fs", "e2fsprogs"),
-    ("xz", "xz-utils"),
-    ("apt-get", "apt"),
-    ("apt-cache", "apt"),
-    ("dpkg-deb", "dpkg"),
-    ("tar", "tar"),
-    ("git", "git"),
-];
-
 /// Boots the guests that `args` choose and prints what came of it.
 ///
 /// # Errors
@@ -71,7 +51,7 @@ pub fn run(args: &[&str]) -> Result<()> {
         guests.iter().for_each(|guest| println!("{}: lsm={}", guest.name(), guest.lsm));
         return Ok(());
     }
-    let sums = match missing() {
+    let sums = match machine::missing() {
         Some(why) => skip_all(&guests, &why),
         None => boot_all(&asked, &guests)?,
     };
@@ -100,19 +80,6 @@ fn promises(abi: u32, lsm: &str) -> String {
     format!("{landlock},seccomp-notify,pidfd-getfd,userns,root,python3,git,cc,make,setpriv,runc,script")
 }
 
-/// Why no guest can be made here.
-fn missing() -> Option<String> {
-    let absent = TOOLS.iter().find(|(tool, _)| !is_here(tool));
-    let absent = absent.map(|(tool, package)| format!("no {tool}: install {package}"));
-    absent.or_else(|| (!is_static(BUSYBOX)).then(|| format!("{BUSYBOX} is not static: install busybox-static")))
-}
-
-/// Whether a program needs no loader, whose name would be in it.
-fn is_static(program: &str) -> bool {
-    let loader = b"/lib64/ld-linux";
-    fs::read(program).is_ok_and(|bytes| !bytes.windows(loader.len()).any(|window| window == loader))
-}
-
 fn skip_all(guests: &[Guest], why: &str) -> [usize; 3] {
     guests.iter().for_each(|guest| println!("skipped {}: {why}", guest.name()));
     [0, 0, guests.len()]
@@ -120,28 +87,23 @@ fn skip_all(guests: &[Guest], why: &str) -> [usize; 3] {
 
 /// Runs the guests one after the other; gives what passed, failed, was skipped.
 fn boot_all(asked: &Asked, guests: &[Guest]) -> Result<[usize; 3]> {
-    let cache = target().join("kernel-matrix");
-    fs::create_dir_all(&cache)?;
-    let cache = cache.canonicalize()?;
-    // Images, logs and reports have fixed names: a second matrix waits for the first. Released when this one ends.
-    let only_one = fs::File::create(cache.join("lock"))?;
-    only_one.lock()?;
-    let root = match root::image(&cache) {
+    let store = Store::open()?;
+    let root = match store.root() {
         Ok(root) => root,
         Err(error) => return Ok(skip_all(guests, &format!("no root file system: {error:#}"))),
     };
-    let machine = machine(asked, root, cache.join("guests"))?;
+    let suites = suites(asked, root, store.folder().join("guests"))?;
     let mut sums = [0; 3];
     for guest in guests {
-        if !machine.names_engine && guest.engine != WITHOUT_FLAG {
+        if !suites.names_engine && guest.engine != WITHOUT_FLAG {
             sums[2] += skip_all(std::slice::from_ref(guest), "this gait has no --engine")[2];
             continue;
         }
-        let counted = match Kernel::newest(guest.series, &cache.join("kernels")) {
+        let counted = match store.kernel(guest.series) {
             Err(error) => skip_all(std::slice::from_ref(guest), &format!("no kernel: {error:#}")),
             Ok(kernel) => {
                 println!("== {}: {}, lsm={}", guest.name(), kernel.release, guest.lsm);
-                told(guest, &machine.run(guest, &kernel)?, asked.verbose)
+                told(guest, &suites.run(guest, &kernel)?, asked.verbose)
             }
         };
         sums.iter_mut().zip(counted).for_each(|(sum, n)| *sum += n);
@@ -174,13 +136,13 @@ fn told(guest: &Guest, results: &Results, verbose: bool) -> [usize; 3] {
 }
 
 /// What is run in the guests, built here.
-fn machine(asked: &Asked, root: PathBuf, folder: PathBuf) -> Result<Machine> {
+fn suites(asked: &Asked, root: PathBuf, folder: PathBuf) -> Result<Suites> {
     let built = Built::now()?;
     let find = |name: &str| built.executable(name);
     let suites = SUITES.iter().map(|name| Ok(((*name).to_owned(), find(name)?))).collect::<Result<_>>()?;
     let gait = crate::places::gait_binary()?;
     let help = output(Command::new(&gait).args(["exec", "--help"]))?;
-    Ok(Machine {
+    Ok(Suites {
         root,
         folder,
         suites,
@@ -307,11 +269,6 @@ mod tests {
     fn what_goes_through_the_guests_shell_is_words() {
         assert!(Asked::parse(&["--only", "FS-01,DEG"]).is_ok());
         assert!(Asked::parse(&["--only", "$(reboot)"]).is_err());
-    }
-
-    #[test]
-    fn a_program_with_a_loader_is_told_from_one_without() {
-        assert!(!is_static("/bin/sh") && !is_static("/no/such/program"));
     }
 
     #[test]
