@@ -119,39 +119,45 @@ pub mod lock {
     pub const INODE_SETXATTR: u32 = 3;
     /// `inode_removexattr`
     pub const INODE_REMOVEXATTR: u32 = 4;
+    /// `inode_set_acl`
+    pub const INODE_SET_ACL: u32 = 5;
+    /// `inode_remove_acl`
+    pub const INODE_REMOVE_ACL: u32 = 6;
     /// `socket_create`
-    pub const SOCKET_CREATE: u32 = 5;
+    pub const SOCKET_CREATE: u32 = 7;
     /// `socket_connect`
-    pub const SOCKET_CONNECT: u32 = 6;
+    pub const SOCKET_CONNECT: u32 = 8;
     /// `socket_bind`
-    pub const SOCKET_BIND: u32 = 7;
+    pub const SOCKET_BIND: u32 = 9;
     /// `socket_listen`
-    pub const SOCKET_LISTEN: u32 = 8;
+    pub const SOCKET_LISTEN: u32 = 10;
     /// `socket_sendmsg`
-    pub const SOCKET_SENDMSG: u32 = 9;
+    pub const SOCKET_SENDMSG: u32 = 11;
     /// `sb_mount`
-    pub const SB_MOUNT: u32 = 10;
+    pub const SB_MOUNT: u32 = 12;
     /// `sb_umount`
-    pub const SB_UMOUNT: u32 = 11;
+    pub const SB_UMOUNT: u32 = 13;
     /// `sb_pivotroot`
-    pub const SB_PIVOTROOT: u32 = 12;
+    pub const SB_PIVOTROOT: u32 = 14;
     /// `move_mount`
-    pub const MOVE_MOUNT: u32 = 13;
+    pub const MOVE_MOUNT: u32 = 15;
     /// `bpf`
-    pub const BPF: u32 = 14;
+    pub const BPF: u32 = 16;
     /// `userns_create`
-    pub const USERNS_CREATE: u32 = 15;
+    pub const USERNS_CREATE: u32 = 17;
     /// `uring_cmd`
-    pub const URING_CMD: u32 = 16;
+    pub const URING_CMD: u32 = 18;
     /// `uring_override_creds`
-    pub const URING_OVERRIDE_CREDS: u32 = 17;
+    pub const URING_OVERRIDE_CREDS: u32 = 19;
     /// By number.
-    pub const NAMES: [&str; 18] = [
+    pub const NAMES: [&str; 20] = [
         "path_rename",
         "path_chroot",
         "path_mknod",
         "inode_setxattr",
         "inode_removexattr",
+        "inode_set_acl",
+        "inode_remove_acl",
         "socket_create",
         "socket_connect",
         "socket_bind",

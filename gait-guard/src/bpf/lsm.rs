@@ -30,6 +30,8 @@ pub const HOOKS: &[(&str, &str)] = &[
     ("file_receive", "file_receive"),
     ("inode_setxattr", "inode_setxattr"),
     ("inode_removexattr", "inode_removexattr"),
+    ("inode_set_acl", "inode_set_acl"),
+    ("inode_remove_acl", "inode_remove_acl"),
     ("socket_create", "socket_create"),
     ("socket_connect", "socket_connect"),
     ("socket_bind", "socket_bind"),
@@ -46,8 +48,9 @@ pub const HOOKS: &[(&str, &str)] = &[
     ("uring_override_creds", "uring_override_creds"),
 ];
 
-/// Hooks that a kernel without io_uring does not have, nor needs.
-const OF_RINGS: [&str; 2] = ["uring_cmd", "uring_override_creds"];
+/// Hooks that a kernel which does not have them does not need: before 6.2 access lists came by the hooks of extended
+/// attributes, and there can be no io_uring.
+const OPTIONAL: [&str; 4] = ["inode_set_acl", "inode_remove_acl", "uring_cmd", "uring_override_creds"];
 
 impl Object {
     /// Loads and attaches the programs of all hooks that this kernel has.
@@ -58,7 +61,7 @@ impl Object {
         for (program, hook) in HOOKS {
             match self.attach_lsm(program, hook) {
                 Err(BpfError::Program { cause, .. })
-                    if OF_RINGS.contains(hook)
+                    if OPTIONAL.contains(hook)
                         && matches!(*cause, ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) => {}
                 attached => attached?,
             }

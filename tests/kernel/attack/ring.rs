@@ -66,10 +66,11 @@ pub fn run(what: &[&str]) -> io::Result<bool> {
         }
         ["rename", from, to] => ring.pair(35, &text(from)?, &text(to)?),
         ["link", from, to] => ring.pair(39, &text(from)?, &text(to)?),
-        ["setxattr", path] => {
-            let (path, name, value) = (text(path)?, text("user.ring")?, text("1")?);
-            let rest = [0, at(&path), 0];
-            ring.ask(Entry { opcode: 42, addr: at(&name), off: at(&value), len: 1, rest, ..Entry::default() })
+        ["setxattr", path] => ring.set(&text(path)?, &text("user.ring")?, b"1"),
+        // Version 2; owner, group, and others, who may read.
+        ["set-acl", path] => {
+            let entries = [(1, 6), (4, 0), (0x20, 4)].map(|(who, may): (u8, u8)| [who, 0, may, 0, 255, 255, 255, 255]);
+            ring.set(&text(path)?, &text("system.posix_acl_access")?, &[&[2, 0, 0, 0], entries.as_flattened()].concat())
         }
         ["connect", address] => {
             let SocketAddr::V4(address) = address.parse::<SocketAddr>().map_err(io::Error::other)? else {
@@ -178,6 +179,12 @@ impl Ring {
     fn pair(&self, opcode: u8, from: &CString, to: &CString) -> Result<i64, i32> {
         let (addr, off) = (from.as_ptr() as u64, to.as_ptr() as u64);
         self.ask(Entry { opcode, fd: HERE, addr, off, len: HERE, ..Entry::default() })
+    }
+
+    fn set(&self, path: &CString, name: &CString, value: &[u8]) -> Result<i64, i32> {
+        let (addr, off) = (name.as_ptr() as u64, value.as_ptr() as u64);
+        let rest = [0, path.as_ptr() as u64, 0];
+        self.ask(Entry { opcode: 42, addr, off, len: value.len() as u32, rest, ..Entry::default() })
     }
 
     /// Reads from an open file through the ring, and prints it.

@@ -66,6 +66,8 @@ locks! { locked:
 locks! { closed_to_rings:
     inode_setxattr "inode_setxattr" INODE_SETXATTR;
     inode_removexattr "inode_removexattr" INODE_REMOVEXATTR;
+    inode_set_acl "inode_set_acl" INODE_SET_ACL;
+    inode_remove_acl "inode_remove_acl" INODE_REMOVE_ACL;
     socket_connect "socket_connect" SOCKET_CONNECT;
     socket_bind "socket_bind" SOCKET_BIND;
     socket_listen "socket_listen" SOCKET_LISTEN;

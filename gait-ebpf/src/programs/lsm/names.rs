@@ -12,7 +12,7 @@ use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED};
 use super::lock::locked;
 use super::open::{DIRECTORY, REGULAR, TYPE, sets_id, stopped};
 use super::{EACCES, address_in, has_rings, is_moving, judge, refuse};
-use crate::kernel::{O_DENTRY_INODE, O_INODE_MODE, O_PATH_DENTRY, O_PATH_MNT, constant, half, word};
+use crate::kernel::{O_DENTRY_INODE, O_INODE_MODE, O_INODE_NLINK, O_PATH_DENTRY, O_PATH_MNT, constant, half, word};
 use crate::path::{self, Found};
 use crate::scope::{self, Scratch};
 
@@ -79,17 +79,17 @@ entries! {
 }
 
 /// A second name for a file, under which it will be read and written: the file is judged as that too. Both are on one mount.
+/// One that had no name before was judged when it was made.
 #[lsm(hook = "path_link")]
 pub fn path_link(ctx: LsmContext) -> i32 {
     let Some(scratch) = scope::mine() else { return 0 };
     let (old, new, mount) = (address_in(&ctx, 0), address_in(&ctx, 2), mount_of(address_in(&ctx, 1)));
-    if decide(scratch, Op::Read, old, mount) != 0
-        || decide(scratch, Op::Link, old, mount) != 0
-        || decide(scratch, Op::Link, new, mount) != 0
-    {
+    let inode = word(old.wrapping_add(u64::from(constant(&O_DENTRY_INODE))));
+    let had_name = half(inode.wrapping_add(u64::from(constant(&O_INODE_NLINK)))) != 0;
+    if had_name && (decide(scratch, Op::Read, old, mount) != 0 || decide(scratch, Op::Link, old, mount) != 0) {
         return EACCES;
     }
-    0
+    decide(scratch, Op::Link, new, mount)
 }
 
 /// A rename that nobody held came through a ring.

@@ -127,6 +127,8 @@ fn judged() -> Vec<Denial> {
             "endpoint_path_not_allowlisted",
         ),
         refused("setxattr", &["setxattr", "{W}/own"], "inode_setxattr"),
+        // Before 6.2 it is an extended attribute like others.
+        refused("set an access list", &["set-acl", "{W}/own"], "inode_set*"),
         refused("raw socket", &["socket", "2", "3", "1"], "socket_create").needs(&[Need::Root, Need::Kernel("raw")]),
     ]
 }
