@@ -161,6 +161,7 @@ pub(crate) fn errno_name(errno: Errno) -> String {
         Errno::FAULT => "EFAULT",
         Errno::BUSY => "EBUSY",
         Errno::INVAL => "EINVAL",
+        Errno::MFILE => "EMFILE",
         Errno::NOENT => "ENOENT",
         Errno::OPNOTSUPP => "EOPNOTSUPP",
         Errno::PROTONOSUPPORT => "EPROTONOSUPPORT",
