@@ -133,24 +133,26 @@ pub mod lock {
     pub const SOCKET_LISTEN: u32 = 10;
     /// `socket_sendmsg`
     pub const SOCKET_SENDMSG: u32 = 11;
+    /// `task_kill`
+    pub const TASK_KILL: u32 = 12;
     /// `sb_mount`
-    pub const SB_MOUNT: u32 = 12;
+    pub const SB_MOUNT: u32 = 13;
     /// `sb_umount`
-    pub const SB_UMOUNT: u32 = 13;
+    pub const SB_UMOUNT: u32 = 14;
     /// `sb_pivotroot`
-    pub const SB_PIVOTROOT: u32 = 14;
+    pub const SB_PIVOTROOT: u32 = 15;
     /// `move_mount`
-    pub const MOVE_MOUNT: u32 = 15;
+    pub const MOVE_MOUNT: u32 = 16;
     /// `bpf`
-    pub const BPF: u32 = 16;
+    pub const BPF: u32 = 17;
     /// `userns_create`
-    pub const USERNS_CREATE: u32 = 17;
+    pub const USERNS_CREATE: u32 = 18;
     /// `uring_cmd`
-    pub const URING_CMD: u32 = 18;
+    pub const URING_CMD: u32 = 19;
     /// `uring_override_creds`
-    pub const URING_OVERRIDE_CREDS: u32 = 19;
+    pub const URING_OVERRIDE_CREDS: u32 = 20;
     /// By number.
-    pub const NAMES: [&str; 20] = [
+    pub const NAMES: [&str; 21] = [
         "path_rename",
         "path_chroot",
         "path_mknod",
@@ -163,6 +165,7 @@ pub mod lock {
         "socket_bind",
         "socket_listen",
         "socket_sendmsg",
+        "task_kill",
         "sb_mount",
         "sb_umount",
         "sb_pivotroot",

@@ -13,6 +13,7 @@ use super::{BpfError, Object};
 /// Each program of the engine and its hook, in the order in which they are attached: membership first.
 pub const HOOKS: &[(&str, &str)] = &[
     ("task_alloc", "task_alloc"),
+    ("bprm_check_security", "bprm_check_security"),
     ("bprm_committing_creds", "bprm_committing_creds"),
     ("path_mknod", "path_mknod"),
     ("file_open", "file_open"),
@@ -37,6 +38,7 @@ pub const HOOKS: &[(&str, &str)] = &[
     ("socket_bind", "socket_bind"),
     ("socket_listen", "socket_listen"),
     ("socket_sendmsg", "socket_sendmsg"),
+    ("task_kill", "task_kill"),
     ("sb_mount", "sb_mount"),
     ("sb_umount", "sb_umount"),
     ("sb_pivotroot", "sb_pivotroot"),

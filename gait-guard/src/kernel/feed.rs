@@ -16,7 +16,7 @@ use rustix::fd::OwnedFd;
 use super::refused;
 use crate::bpf::BpfError;
 use crate::bpf::watch::{Decision, Decisions, Watch};
-use crate::event::{Action, Actor, PathOp, SystemObject, Via, Why};
+use crate::event::{Action, Actor, ExecObject, PathOp, SystemObject, Via, Why};
 use crate::intent::path_op;
 use crate::notify::{TEMPORARY, is_number};
 use crate::session::{Denial, Floor, Origin, Session, Stop};
@@ -151,7 +151,11 @@ struct Told<'a> {
 }
 
 fn told<'a>(header: &Header, named: &'a [u8]) -> Option<Told<'a>> {
-    let op = Op::of(header.op).and_then(path_op)?;
+    let op = Op::of(header.op)?;
+    if op == Op::Exec {
+        return Some(exec_refused(header, named));
+    }
+    let op = path_op(op)?;
     let is_return = header.kind == kind::OPEN;
     let is = |bit| is_return && header.extra & bit != 0;
     let is_refused = is(open::REFUSED);
@@ -178,6 +182,13 @@ fn told<'a>(header: &Header, named: &'a [u8]) -> Option<Told<'a>> {
     };
     let denial = if is_return && !is_refused { Denial::Kill } else { Denial::Error };
     Some(Told { action, floor, denial, is_refused, is_shared: is(open::SHARED) })
+}
+
+/// A program that the kernel refused to run: its arguments are those of the exec that was judged, and not known here.
+fn exec_refused<'a>(header: &Header, file: &'a [u8]) -> Told<'a> {
+    let action = Action::Exec { object: ExecObject::Path(file.into()), argv: Vec::new(), via: None };
+    let floor = (header.outcome == FLOOR_UNRESOLVED).then_some(Floor::Unresolved);
+    Told { action, floor, denial: Denial::Error, is_refused: false, is_shared: false }
 }
 
 /// A file that never had a name is called by its inode in the kernel, and in records as `notify` calls it.

@@ -95,6 +95,13 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     if name.is_null() { 0 } else { closed_to_rings(lock::SOCKET_SENDMSG) }
 }
 
+/// A signal to a process that is not of the tree. The kernel's own signals don't come by here.
+#[lsm(hook = "task_kill")]
+pub fn task_kill(ctx: LsmContext) -> i32 {
+    let target: *mut c_void = ctx.arg::<*mut c_void>(0);
+    if scope::holds(target) { 0 } else { locked(lock::TASK_KILL) }
+}
+
 /// Looking into a process: inside of the tree only.
 #[lsm(hook = "ptrace_access_check")]
 pub fn ptrace_access_check(ctx: LsmContext) -> i32 {

@@ -1,6 +1,7 @@
 //! The engine `lsm`: decides opens, changes of names and attributes, and executable mappings in place, on the kernel's own
 //! objects, and refuses the tree whatever only the supervisor does for it.
 
+mod exec;
 mod lock;
 mod mapping;
 mod names;

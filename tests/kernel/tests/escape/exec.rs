@@ -3,19 +3,26 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use kernel_suite::CANARY;
 use kernel_suite::denial::{Denial, denial};
-use kernel_suite::need::{GUARD, Need};
+use kernel_suite::need::{Found, GUARD, Need};
+use kernel_suite::pack::Decided;
 use kernel_suite::report;
 use kernel_suite::run;
-use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Scene};
+use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Guarded, Scene};
 use kernel_suite::suite::{Test, test};
 
 pub fn tests() -> Vec<Test> {
     let denials = [files(), nameless(), loaders(), races()].into_iter().flatten().map(Denial::test);
     denials
-        .chain([recorded_argv(), handled_programs(), children_stay_in_the_policy(), names_decide_nothing()])
+        .chain([
+            recorded_argv(),
+            handled_programs(),
+            recorded_handler(),
+            children_stay_in_the_policy(),
+            names_decide_nothing(),
+        ])
         .collect()
 }
 
@@ -229,32 +236,58 @@ fn recorded_argv() -> Test {
     })
 }
 
-/// A handler of the machine's, as an emulator's, that runs a program which the agent may not.
+/// What a machine must have for a handler of its own, as an emulator's.
+const HANDLERS: [Need; 3] = [Need::Root, Need::Disposable, Need::File("/proc/sys/fs/binfmt_misc/register")];
+
+/// Runs a file that a handler of the machine runs, which runs a program that the agent may not: without a guard, then with.
+fn handled(policy: &str) -> anyhow::Result<(Scene, Guarded)> {
+    let set_up = || {
+        let scene = Scene::new()?;
+        planted(&scene)?;
+        fs::write(scene.path("{R}/bin/odd"), "SUITE-FORMAT say\n")?;
+        fs::set_permissions(scene.path("{R}/bin/odd"), fs::Permissions::from_mode(0o755))?;
+        let handler = scene.expand(":gait-suite:M::SUITE-FORMAT::{R}/wrap:");
+        fs::write(scene.path("{R}/wrap"), scene.expand("#!/bin/sh\nexec {W}/mine say\n"))?;
+        fs::set_permissions(scene.path("{R}/wrap"), fs::Permissions::from_mode(0o755))?;
+        fs::write("/proc/sys/fs/binfmt_misc/register", handler)?;
+        anyhow::Ok(scene)
+    };
+    let tear_down = || fs::write("/proc/sys/fs/binfmt_misc/gait-suite", "-1");
+    let scene = set_up()?;
+    let control = scene.bare(&["{R}/bin/odd"]);
+    tear_down()?;
+    let control = control?;
+    ensure!(control.stdout.contains("it-ran"), "control: {control:?}");
+    let scene = set_up()?;
+    let guarded = scene.guarded(policy, &["/bin/sh", "-c", "{R}/bin/odd"]);
+    tear_down()?;
+    let guarded = guarded?;
+    ensure!(!guarded.ran.stdout.contains("it-ran"), "{:?}", guarded.ran);
+    Ok((scene, guarded))
+}
+
+fn recorded_handler() -> Test {
+    let by_hook = Need::Tried("an engine that sees each file that is run", || match run::engine().as_deref() {
+        Some("lsm") => Found::Present,
+        _ => Found::Absent("only the engine lsm has a hook there".into()),
+    });
+    let needs = GUARD.into_iter().chain(HANDLERS).chain([by_hook]);
+    test("EX-11 a handler that the policy denies is refused and recorded", needs, || {
+        // All below is Landlock's to run, so that it is the hook that refuses.
+        let policy = CORPUS_POLICY.replace("\"{R}/bin/**\"]", "\"{R}/**\"], path_denylist: [\"{R}/wrap\"]");
+        ensure!(policy != CORPUS_POLICY, "the policy was not changed");
+        let (scene, guarded) = handled(&policy)?;
+        let wrap = scene.expand("{R}/wrap");
+        let is_it = |denied: &&Decided| denied.tool == "proc.exec" && denied.value == wrap;
+        let denied = guarded.pack.denied().find(is_it).context("it is in no record")?;
+        ensure!(denied.reasons.iter().any(|reason| reason == "endpoint_path_denied"), "{denied:?}");
+        Ok(())
+    })
+}
+
 fn handled_programs() -> Test {
-    let needs = [Need::Root, Need::Disposable, Need::File("/proc/sys/fs/binfmt_misc/register")];
-    test("EX-11 a program that a handler would run does not run", GUARD.into_iter().chain(needs), || {
-        let set_up = || {
-            let scene = Scene::new()?;
-            planted(&scene)?;
-            fs::write(scene.path("{R}/bin/odd"), "SUITE-FORMAT say\n")?;
-            fs::set_permissions(scene.path("{R}/bin/odd"), fs::Permissions::from_mode(0o755))?;
-            let handler = scene.expand(":gait-suite:M::SUITE-FORMAT::{R}/wrap:");
-            fs::write(scene.path("{R}/wrap"), scene.expand("#!/bin/sh\nexec {W}/mine say\n"))?;
-            fs::set_permissions(scene.path("{R}/wrap"), fs::Permissions::from_mode(0o755))?;
-            fs::write("/proc/sys/fs/binfmt_misc/register", handler)?;
-            anyhow::Ok(scene)
-        };
-        let tear_down = || fs::write("/proc/sys/fs/binfmt_misc/gait-suite", "-1");
-        let scene = set_up()?;
-        let control = scene.bare(&["{R}/bin/odd"]);
-        tear_down()?;
-        let control = control?;
-        ensure!(control.stdout.contains("it-ran"), "control: {control:?}");
-        let scene = set_up()?;
-        let guarded = scene.guarded(CORPUS_POLICY, &["/bin/sh", "-c", "{R}/bin/odd"]);
-        tear_down()?;
-        let guarded = guarded?;
-        ensure!(!guarded.ran.stdout.contains("it-ran"), "{:?}", guarded.ran);
+    test("EX-11 a program that a handler would run does not run", GUARD.into_iter().chain(HANDLERS), || {
+        let (scene, guarded) = handled(CORPUS_POLICY)?;
         // That the handler was refused is in no record (docs/limits.md).
         let odd = scene.expand("{R}/bin/odd");
         ensure!(guarded.pack.decided.iter().any(|d| d.tool == "proc.exec" && d.value == odd), "not recorded: {odd}");
