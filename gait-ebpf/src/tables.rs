@@ -60,7 +60,12 @@ pub struct Automaton {
     pub reserved: u32,
     /// The column of each byte.
     pub classes: [u8; 256],
+    /// Index of the row that each automaton never leaves again once nothing can match any more, or [`NO_ROW`].
+    pub sinks: [u32; 2],
 }
+
+/// No row.
+pub const NO_ROW: u32 = u32::MAX;
 
 /// All tables of one policy.
 #[repr(C)]
@@ -144,7 +149,7 @@ mod tests {
     #[test]
     fn nothing_is_padded() {
         assert_eq!(size_of::<KindEntry>(), 32);
-        assert_eq!(size_of::<Automaton>(), 272);
-        assert_eq!(size_of::<Tables>(), 32 * KINDS + 272 * AUTOMATA + 4 * (JOINS + CELLS));
+        assert_eq!(size_of::<Automaton>(), 280);
+        assert_eq!(size_of::<Tables>(), 32 * KINDS + 280 * AUTOMATA + 4 * (JOINS + CELLS));
     }
 }

@@ -69,7 +69,7 @@ pub fn on_open(ctx: BtfTracePointContext) -> i32 {
 /// Records what was called by `name`, from `folder` if it is relative.
 #[inline(always)]
 fn refused(scratch: &mut Scratch, folder: i32, name: u64) {
-    let mut header = ring::header(kind::SPELT, 0, 0);
+    let mut header = ring::header_of(scratch, kind::SPELT, 0, 0);
     // SAFETY: the helper writes at most the whole of the path's place.
     let read = unsafe {
         h::bpf_probe_read_user_str((&raw mut scratch.path).cast(), ARGUMENT_BYTES as u32, name as *const c_void)
@@ -140,7 +140,7 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
 /// False: there is no room, and nothing can be let through.
 #[inline(always)]
 fn record(scratch: &mut Scratch, op: u32, outcome: u32, passes: bool, about: u64, start: u32) -> bool {
-    let mut header = ring::header(kind::OPEN, op, outcome);
+    let mut header = ring::header_of(scratch, kind::OPEN, op, outcome);
     header.detail = u64::from(passes);
     header.extra = about;
     let is_recorded = if passes {

@@ -54,6 +54,8 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     if file.is_null() {
         return 0;
     }
+    // One that another thread of its process made has the number of that process from now on.
+    scratch.tid = 0;
     arguments(scratch, file);
     scratch.state = 0;
     // An exec ends all other threads and takes a descriptor table of its own.

@@ -52,6 +52,19 @@ pub fn header(kind: u32, op: u32, outcome: u32) -> Header {
     }
 }
 
+/// [`header`] for the current task, whose memory is `scratch`: its numbers are asked for once.
+#[inline(always)]
+pub fn header_of(scratch: &mut Scratch, kind: u32, op: u32, outcome: u32) -> Header {
+    if scratch.tid == 0 {
+        let task = kernel::current();
+        scratch.tgid = kernel::process_number(task);
+        scratch.tid = kernel::number(task);
+    }
+    // SAFETY: no arguments.
+    let time = unsafe { h::bpf_ktime_get_boot_ns() };
+    Header { kind, size: 0, time, tgid: scratch.tgid, tid: scratch.tid, outcome, op, detail: 0, extra: 0 }
+}
+
 /// Writes a record without payload. False: there was no room.
 #[inline(always)]
 pub fn put(header: &Header) -> bool {

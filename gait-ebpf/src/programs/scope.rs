@@ -27,6 +27,10 @@ pub struct Scratch {
     pub number: u32,
     /// 1: shared its descriptor table with another task at some time since it began to run its program.
     pub shares: u32,
+    /// Numbers of the process and the thread, 0 until they are asked for: an exec changes them.
+    pub tgid: u32,
+    /// See `tgid`.
+    pub tid: u32,
     /// Before the path.
     pub room: [u8; 64],
     /// The path.

@@ -4,7 +4,8 @@ use gait_core::policy::Verdict;
 use gait_core::policy::compile::{Ask, CompiledPolicy, Kind};
 use gait_ebpf::op::Op;
 use gait_ebpf::tables::{
-    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, Tables, UNDECIDED, floor, outcome, shape,
+    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, NO_ROW, Tables, UNDECIDED, floor,
+    outcome, shape,
 };
 
 use super::BpfError;
@@ -65,6 +66,7 @@ impl Image {
                 end,
                 reserved: 0,
                 classes: *automata.classes,
+                sinks: automata.starts.map(|start| sink(automata.cells, automata.width, automata.classes, start, base)),
             });
         }
         let effects: Vec<u32> =
@@ -102,8 +104,10 @@ impl Image {
             to.copy_from_slice(&[entry.shape, entry.automaton, entry.first, entry.width, entry.domain, 0, 0, 0]);
         }
         for (to, pair) in automata.chunks_mut(size_of::<Automaton>() / 4).zip(&self.automata) {
-            let (head, classes) = to.split_at_mut(4);
+            let (head, rest) = to.split_at_mut(4);
+            let (classes, sinks) = rest.split_at_mut(pair.classes.len() / 4);
             head.copy_from_slice(&[pair.starts[0], pair.starts[1], pair.end, 0]);
+            sinks.copy_from_slice(&pair.sinks);
             for (to, four) in classes.iter_mut().zip(pair.classes.as_chunks::<4>().0) {
                 *to = u32::from_ne_bytes(*four);
             }
@@ -141,6 +145,19 @@ impl Image {
             self.cells[(row + pair.end) as usize]
         })
     }
+}
+
+/// The row in which an automaton is once it can match nothing any more: where bytes lead that are in no pattern, if nothing
+/// leads away from there.
+fn sink(cells: &[u32], width: u32, classes: &[u8; 256], start: u32, base: u32) -> u32 {
+    const UNLIKELY: usize = 1;
+    let column = usize::from(classes[UNLIKELY]);
+    let row = (0..4).try_fold(start, |row, _| cells.get(row as usize + column).copied());
+    let stays = |row: u32| {
+        let (from, to) = (row as usize, (row + width - 1) as usize);
+        cells.get(from..to).is_some_and(|next| next.iter().all(|next| *next == row))
+    };
+    row.filter(|row| stays(*row)).map_or(NO_ROW, |row| row + base)
 }
 
 /// What a verdict comes to in the kernel.

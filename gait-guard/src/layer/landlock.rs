@@ -56,7 +56,8 @@ pub struct Domain {
 }
 
 /// Makes the domain in which programs below `prefixes` can be executed, and nothing else is allowed: or, where the agent
-/// opens files itself ([`Opens::Decided`]), everything else that is done to files.
+/// opens files itself ([`Opens::Decided`]), everything else that is done to files. Then only what the domain bounds is
+/// handled: each open asks for all rights that are, and a domain that allows them everywhere makes it half as dear again.
 ///
 /// A prefix that does not exist yet stands for the nearest folder above it that does: what is created later is judged by the policy.
 ///
@@ -64,20 +65,24 @@ pub struct Domain {
 /// Those of [`LandlockError`].
 pub fn domain(prefixes: &[&[u8]], opens: Opens) -> Result<Domain, LandlockError> {
     let mut opened = Vec::new();
+    let abi = version()?;
+    let decided = (AccessFs::Execute | AccessFs::Refer) & AccessFs::from_all(abi);
+    let handled = if opens == Opens::Decided { decided } else { AccessFs::from_all(abi) };
     for path in existing(prefixes) {
         let fd = PathFd::new(&path).map_err(|source| LandlockError::Path { path: path.clone(), source })?;
         let mut rights: BitFlags<AccessFs> = AccessFs::Execute | AccessFs::ReadFile;
         if path.is_dir() {
             rights |= AccessFs::ReadDir;
         }
-        opened.push((path, fd, rights));
+        opened.push((path, fd, rights & handled));
     }
-    if opens == Opens::Decided {
+    // Whoever handles anything refuses to move files from folder to folder, unless it allows that.
+    if opens == Opens::Decided && handled.contains(AccessFs::Refer) {
         let root = PathBuf::from("/");
         let fd = PathFd::new(&root).map_err(|source| LandlockError::Path { path: root.clone(), source })?;
-        opened.push((root, fd, AccessFs::from_all(version()?) & !AccessFs::Execute));
+        opened.push((root, fd, AccessFs::Refer.into()));
     }
-    make(opened)
+    make(handled, opened)
 }
 
 /// Makes the domain in which just `grants` are allowed ([`Opens::Seen`]): what of them is not there any more, or is
@@ -105,7 +110,7 @@ pub fn domain_of(grants: &[Grant]) -> Result<Domain, LandlockError> {
         }
         opened.push((path.clone(), fd, rights));
     }
-    make(opened)
+    make(AccessFs::from_all(version()?), opened)
 }
 
 /// What this kernel has, all of it enforced: nothing is left to best effort.
@@ -113,9 +118,12 @@ fn version() -> Result<ABI, LandlockError> {
     Ok(ABI::from(sys::landlock::abi().map_err(LandlockError::Absent)? as i32))
 }
 
-fn make<F: AsFd>(opened: Vec<(PathBuf, F, BitFlags<AccessFs>)>) -> Result<Domain, LandlockError> {
+fn make<F: AsFd>(
+    fs: BitFlags<AccessFs>,
+    opened: Vec<(PathBuf, F, BitFlags<AccessFs>)>,
+) -> Result<Domain, LandlockError> {
     let abi = version()?;
-    let (fs, net, scopes) = (AccessFs::from_all(abi), AccessNet::from_all(abi), Scope::from_all(abi));
+    let (net, scopes) = (AccessNet::from_all(abi), Scope::from_all(abi));
     let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(fs)?;
     if !net.is_empty() {
         ruleset = ruleset.handle_access(net)?;

@@ -37,7 +37,7 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     if outcome & 3 != Effect::Deny as u32 || constant(&SIMULATE) != 0 {
         return 0;
     }
-    let header = ring::header(kind::PATH, Op::Exec as u32, outcome);
+    let header = ring::header_of(scratch, kind::PATH, Op::Exec as u32, outcome);
     ring::count(if ring::put_path(scratch, header, resolved.start) { counter::DENIED } else { counter::NO_ROOM });
     EACCES
 }

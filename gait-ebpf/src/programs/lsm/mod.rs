@@ -73,7 +73,7 @@ extern "C" fn judge_path(scratch: *mut Scratch, op: u32, start: u32, extra: u64)
     }
     let outcome = automaton::decide_path(scratch, op, start);
     let passes = tables::allows(outcome) || constant(&SIMULATE) != 0;
-    let mut header = ring::header(kind::PATH, op, outcome);
+    let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
     header.detail = passes as u64;
     header.extra = extra;
     if !ring::put_path(scratch, header, start) {
@@ -102,7 +102,7 @@ pub fn refuse(scratch: &mut Scratch, op: Op, start: u32, outcome: u32, extra: u6
 extern "C" fn refuse_path(scratch: *mut Scratch, op: u32, start: u32, outcome: u32, extra: u64) -> u32 {
     // SAFETY: as above.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 1 };
-    let mut header = ring::header(kind::PATH, op, outcome);
+    let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
     header.extra = extra;
     debug!(&(), "operation {} denied by the floor", op);
     ring::count(if ring::put_path(scratch, header, start) { counter::DENIED } else { counter::NO_ROOM });
