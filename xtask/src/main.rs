@@ -27,7 +27,8 @@ const USAGE: &str = "usage: cargo xtask <task>
       medians, pinned to one processor and not. Words choose rows by name.
   bench-guest [--rounds N] [--minutes N] [SERIES]
       how many instructions single calls take in a virtual machine whose clock counts them: bare and under `gait exec`
-      with `lsm` and `notify`, by a policy of 1,000 patterns, and what of an open costs. SERIES of kernels: 6.12.
+      with `lsm` and `notify`, by a policy of 1,000 patterns, and what of an open costs. SERIES of kernels: 6.12. Exit code 3: this
+      machine can't make one.
   bench-gate [--rounds N] [WORD ...]
       what a decision costs: `decision`, in process, by the compiled policy beside other policy engines with the same
       1,000 rules; `process`, a whole `gait gate eval` beside `/bin/true`, wall time and peak memory.
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<ebpf::Unavailable>() { ExitCode::from(3) } else { ExitCode::FAILURE }
+            if error.is::<process::Unavailable>() { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -14,8 +14,6 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::places::{root, target};
 use crate::process::{output, succeed};
 
-pub use tools::Unavailable;
-
 /// The committed object, seen from the root.
 const OBJECT: &str = "gait-ebpf/object/gait.bpf.o";
 const TRIPLE: &str = "bpfel-unknown-none";

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::places::target;
-use crate::process::{output, succeed};
+use crate::process::{Unavailable, output, succeed};
 
 /// The compiler of Debian's `rustc-web`: its own source of `core` lies beside it, and its libLLVM is shared.
 pub const RUSTC: &str = "/usr/bin/rustc";
@@ -24,18 +24,6 @@ const LINKER: &str = "0.13.0";
 const LLVM: &str = "libLLVM.so.22.1";
 const LLVM_FOLDER: &str = "/usr/lib/x86_64-linux-gnu";
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy", "llvm-19"];
-
-/// Nothing is wrong with the sources: this machine can't build them.
-#[derive(Debug)]
-pub struct Unavailable(String);
-
-impl std::fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unavailable {}
 
 /// Tools of the right versions.
 pub struct Tools {

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::bench::workload::{CALLS, Call};
 use crate::machine::{self, Boot, Ended, Processors, Store};
 use crate::places::{gait_binary, root};
-use crate::process::succeed;
+use crate::process::{Unavailable, succeed};
 use samples::Samples;
 
 /// What is opened: 60 bytes, nine names.
@@ -35,14 +35,15 @@ const FEWER: usize = 10;
 /// Boots a guest, counts, and prints tables on standard output.
 ///
 /// # Errors
-/// A wrong argument, no guest can be made here, or a run in it did not end as it should.
+/// A wrong argument, [`Unavailable`], or a run in the guest that did not end as it should.
 pub fn run(args: &[&str]) -> Result<()> {
     let asked = Asked::parse(args)?;
     if let Some(why) = machine::missing() {
-        bail!("no guest can be made here: {why}");
+        return Err(Unavailable(why).into());
     }
     let store = Store::open()?;
-    let (root, kernel) = (store.root()?, store.kernel(&asked.series)?);
+    let unavailable = |error: anyhow::Error| Unavailable(format!("{error:#}"));
+    let (root, kernel) = (store.root().map_err(unavailable)?, store.kernel(&asked.series).map_err(unavailable)?);
     let folder = store.folder().join("instructions");
     fs::create_dir_all(&folder)?;
     let work = tempfile::tempdir_in(&folder)?;

@@ -21,7 +21,7 @@ if [ "$GAIT_ENGINE" = lsm ]; then
         tries=$((tries + 1))
         sleep 0.1
     done
-    [ -e /run/keeper/work/started ] || echo "guest: no run is kept in force: $(tail -n 1 /run/keeper/said)"
+    [ -e /run/keeper/work/started ] || echo "guest: no run is kept in force: $(head -n 1 /run/keeper/said)"
 fi
 echo "guest: uptime $(cat /proc/uptime), the second number of it idle, of both processors"
 for suite in $SUITES; do
