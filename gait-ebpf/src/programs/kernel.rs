@@ -31,9 +31,12 @@ constants! {
     O_MOUNT_MNT: u32 = 0;
     O_MOUNT_PARENT: u32 = 0;
     O_MOUNT_POINT: u32 = 0;
+    O_MOUNT_NS: u32 = 0;
     O_VFSMOUNT_ROOT: u32 = 0;
     O_TASK_FILES: u32 = 0;
     O_TASK_MM: u32 = 0;
+    O_TASK_NSPROXY: u32 = 0;
+    O_NSPROXY_MNT: u32 = 0;
     O_TASK_LEADER: u32 = 0;
     O_TASK_START: u32 = 0;
     O_TASK_THREAD_PID: u32 = 0;

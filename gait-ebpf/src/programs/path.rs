@@ -1,7 +1,8 @@
 //! The path of an object, from the mount tree: the same name that `readlink /proc/self/fd/N` gives, whatever root, working
 //! directory or symlink the agent came by.
 //!
-//! `bpf_d_path` is no substitute: it starts at the task's root, and is not lent to all hooks.
+//! `bpf_d_path` is no substitute: it is not lent to all hooks, and gives a name to what has none. Where it is lent it is a third of
+//! the work and takes the kernel's lock on renames, so it goes first ([`of_file`]).
 
 use core::ffi::c_void;
 use core::ptr;
@@ -10,8 +11,9 @@ use aya_ebpf::helpers::generated as h;
 use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel::{
-    O_DENTRY_NAME, O_DENTRY_PARENT, O_INODE_SB, O_MOUNT_MNT, O_MOUNT_PARENT, O_MOUNT_POINT, O_PATH_DENTRY, O_PATH_MNT,
-    O_SB_MAGIC, O_VFSMOUNT_ROOT, constant, current, process_number, word,
+    O_DENTRY_NAME, O_DENTRY_PARENT, O_FILE_PATH, O_INODE_SB, O_MOUNT_MNT, O_MOUNT_NS, O_MOUNT_PARENT, O_MOUNT_POINT,
+    O_NSPROXY_MNT, O_PATH_DENTRY, O_PATH_MNT, O_SB_MAGIC, O_TASK_NSPROXY, O_VFSMOUNT_ROOT, address_of, constant,
+    current, member, process_number, word,
 };
 use crate::scope::Scratch;
 
@@ -265,6 +267,53 @@ pub fn of_path(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
     let dentry = word(path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
     let mount = word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))));
     resolve(scratch, dentry, mount, 0, is_proc)
+}
+
+/// Most bytes of a path that the kernel writes, with its NUL.
+pub const SHORT: usize = 256;
+
+/// The path of a file that is being opened, in a hook that `bpf_d_path` is lent to.
+///
+/// `file` is what the verifier knows as one. What is on a mount of the task's own namespace has the name that the kernel gives it, from
+/// the task's root, which is the guard's: the tree can't change it, and the self-test has shown that both ways agree about it. All else is
+/// walked: what hangs on no mount, what has no name any more, long paths, and procfs for its numbers.
+#[inline(always)]
+pub fn of_file(scratch: &mut Scratch, file: *const c_void, is_proc: bool) -> Resolved {
+    let of_path = address_of(file, &O_FILE_PATH);
+    if !is_proc && let Some(start) = written(scratch, of_path) {
+        return Resolved { start, found: Found::Whole, owner: 0 };
+    }
+    self::of_path(scratch, of_path as u64, is_proc)
+}
+
+/// Has the kernel write a path; where it starts.
+#[inline(always)]
+fn written(scratch: &mut Scratch, of_path: *const c_void) -> Option<u32> {
+    let offset = |of| u64::from(constant(of));
+    if scratch.namespace == 0 {
+        // SAFETY: the current task, whose type the verifier knows.
+        let namespaces: u64 = unsafe { member(current(), &O_TASK_NSPROXY) };
+        scratch.namespace = word(namespaces.wrapping_add(offset(&O_NSPROXY_MNT)));
+    }
+    let mount = word(of_path as u64 + offset(&O_PATH_MNT)).wrapping_sub(offset(&O_MOUNT_MNT));
+    if word(mount.wrapping_add(offset(&O_MOUNT_NS))) != scratch.namespace {
+        return None;
+    }
+    // SAFETY: the helper takes a path of an open file, and writes at most as many bytes as there are.
+    let length = unsafe { h::bpf_d_path(of_path.cast_mut().cast(), scratch.name.as_mut_ptr().cast(), SHORT as u32) };
+    if length < 2 || length > SHORT as i64 {
+        return None;
+    }
+    let bytes = (length as u32 - 1) & 255;
+    let start = (BYTES - bytes) & (BYTES - 1);
+    let to = scratch.path.as_mut_ptr().wrapping_add(start as usize);
+    // SAFETY: `slack` after the path takes what a start near its end and a length of 255 could exceed.
+    if unsafe { h::bpf_probe_read_kernel(to.cast(), bytes, scratch.name.as_ptr().cast()) } != 0 {
+        return None;
+    }
+    // What was removed meanwhile is called so, which is no part of its name.
+    let end: [u8; 8] = *scratch.path.last_chunk()?;
+    if &end == b"deleted)" { None } else { Some(start) }
 }
 
 /// Whether the inode at an address is on a procfs.

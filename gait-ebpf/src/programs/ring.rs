@@ -80,12 +80,17 @@ pub fn put_path(scratch: &mut Scratch, header: Header, start: u32) -> bool {
     put_path_as(scratch, header, start, WAKES)
 }
 
-/// [`put_path`] without waking the reader, which looks by itself: for what comes by the thousand.
+/// [`put_path`] without waking the reader each time, which looks by itself too: for what comes by the thousand. To wake it costs
+/// as much as to write the record.
 #[inline(always)]
 pub fn put_path_quietly(scratch: &mut Scratch, header: Header, start: u32) -> bool {
     /// `BPF_RB_NO_WAKEUP`
     const QUIET: u64 = 1;
-    put_path_as(scratch, header, start, QUIET)
+    /// So many records of one task can wait: the smallest ring has room for those of many tasks.
+    const WAITING: u32 = 16;
+    scratch.quiet = scratch.quiet.wrapping_add(1);
+    let how = if scratch.quiet.is_multiple_of(WAITING) { WAKES } else { QUIET };
+    put_path_as(scratch, header, start, how)
 }
 
 /// [`put_path`], and the reader is woken even if it has not caught up with what came quietly.

@@ -31,12 +31,20 @@ pub struct Scratch {
     pub tgid: u32,
     /// See `tgid`.
     pub tid: u32,
+    /// Records of it that did not wake the reader.
+    pub quiet: u32,
+    /// Nothing.
+    pub reserved: u32,
+    /// The address of the task's mount namespace, which it can't change; 0 until it is asked for.
+    pub namespace: u64,
     /// Before the path.
     pub room: [u8; 64],
     /// The path.
     pub path: [u8; PATH_BYTES],
     /// Written past the end of a component that is copied with a bound of 255.
     pub slack: [u8; 256],
+    /// Where the kernel writes a path by itself.
+    pub name: [u8; path::SHORT],
     /// Where the walk of a path is.
     pub walk: path::Walk,
 }

@@ -76,7 +76,12 @@ extern "C" fn judge_path(scratch: *mut Scratch, op: u32, start: u32, extra: u64)
     let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
     header.detail = passes as u64;
     header.extra = extra;
-    if !ring::put_path(scratch, header, start) {
+    let is_recorded = match (passes, asked) {
+        (true, floor::LOOK) => ring::put_path_quietly(scratch, header, start),
+        // The reader may not have caught up with what came quietly.
+        _ => ring::put_path_urgently(scratch, header, start),
+    };
+    if !is_recorded {
         ring::count(counter::NO_ROOM);
         return 1;
     }
@@ -105,6 +110,6 @@ extern "C" fn refuse_path(scratch: *mut Scratch, op: u32, start: u32, outcome: u
     let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
     header.extra = extra;
     debug!(&(), "operation {} denied by the floor", op);
-    ring::count(if ring::put_path(scratch, header, start) { counter::DENIED } else { counter::NO_ROOM });
+    ring::count(if ring::put_path_urgently(scratch, header, start) { counter::DENIED } else { counter::NO_ROOM });
     1
 }

@@ -96,7 +96,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     } else {
         None
     };
-    let resolved = path::of_path(scratch, of_path, is_of_proc(inode));
+    let resolved = path::of_file(scratch, file, is_of_proc(inode));
     if let Some(answer) = stopped(scratch, change.unwrap_or(look), resolved, 0) {
         return answer;
     }

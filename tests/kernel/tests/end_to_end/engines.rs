@@ -38,7 +38,7 @@ threads = [threading.Thread(target=head, args=(f'tree/folder-{n}/file-1.txt',)) 
 for thread in threads: thread.start(); thread.join()
 print(open('/proc/self/comm').read().strip(), json.dumps(sorted(csv.list_dialects())))
 END
-python3 -B m.py; python3 -c 'import sqlite3, http.client; print(sqlite3.connect(\":memory:\").execute(\"select 1\").fetchall())'";
+python3 -B m.py; python3 -B -c 'import sqlite3, http.client; print(sqlite3.connect(\":memory:\").execute(\"select 1\").fetchall())'";
 
 const CC: &str = "printf '#include <stdio.h>\\nint main(void) { puts(\"made\"); return 0; }\\n' >a.c; cc -c a.c -o a.o; nm a.o | wc -l";
 
