@@ -149,17 +149,19 @@ impl Ring {
     /// Hands in one request and waits for it.
     fn ask(&self, entry: Entry) -> Result<i64, i32> {
         let word = |base: *mut u8, at: usize| {
+            let place = base.wrapping_add(self.offsets[at] as usize).cast::<AtomicU32>();
             // SAFETY: inside of the mapping, by the kernel's own offsets; both sides use atomics.
-            unsafe { &*base.add(self.offsets[at] as usize).cast::<AtomicU32>() }
+            unsafe { &*place }
         };
         let tail = word(self.submissions, SQ_TAIL);
         let index = tail.load(Ordering::Acquire) & word(self.submissions, SQ_MASK).load(Ordering::Relaxed);
-        // SAFETY: one of the ring's entries, and its place in the array.
-        unsafe {
-            self.entries.add(index as usize).write(Entry { flags: self.flags, ..entry });
-            let array = self.submissions.add(self.offsets[SQ_ARRAY] as usize).cast::<u32>();
-            array.add(index as usize).write(index);
-        }
+        let place = self.entries.wrapping_add(index as usize);
+        // SAFETY: one of the ring's entries.
+        unsafe { place.write(Entry { flags: self.flags, ..entry }) };
+        let array = self.submissions.wrapping_add(self.offsets[SQ_ARRAY] as usize).cast::<u32>();
+        let place = array.wrapping_add(index as usize);
+        // SAFETY: the place in the array that belongs to it.
+        unsafe { place.write(index) };
         tail.fetch_add(1, Ordering::Release);
         // IORING_ENTER_GETEVENTS, and IORING_ENTER_SQ_WAKEUP for the poller.
         let (handed, flags) = if self.is_polled { (0, 3) } else { (1, 1) };
@@ -168,10 +170,10 @@ impl Ring {
         let head = word(self.completions, CQ_HEAD);
         let index = head.load(Ordering::Acquire) & word(self.completions, CQ_MASK).load(Ordering::Relaxed);
         // struct io_uring_cqe { u64 user_data; i32 res; u32 flags; }
+        let result = self.offsets[CQ_CQES] as usize + index as usize * 16 + 8;
+        let place = self.completions.wrapping_add(result).cast::<i32>();
         // SAFETY: one of the ring's completions, which the kernel has written.
-        let result = unsafe {
-            self.completions.add(self.offsets[CQ_CQES] as usize + index as usize * 16 + 8).cast::<i32>().read()
-        };
+        let result = unsafe { place.read() };
         head.fetch_add(1, Ordering::Release);
         if result < 0 { Err(-result) } else { Ok(result.into()) }
     }
