@@ -1,5 +1,5 @@
-// landlock PROGRAM [ARG...]: runs it in a Landlock domain that handles all rights to files and grants them all below `/`.
-// What its calls cost is what any guard pays that has Landlock in force beside what else it does.
+// landlock PROGRAM [ARG...]: runs it in a Landlock domain that handles what the engine `lsm` has it handle, and grants it below
+// `/`. What its calls cost is what any guard pays that has Landlock in force beside what else it does.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -8,8 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Those of the first version, which every kernel with Landlock knows.
-#define ALL ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
+// LANDLOCK_ACCESS_FS_REFER, which headers before 5.19 don't have.
+#define REFER (1ULL << 13)
+#define ALL (LANDLOCK_ACCESS_FS_EXECUTE | REFER)
 
 int main(int argc, char **argv) {
     struct landlock_ruleset_attr handled = {.handled_access_fs = ALL};
