@@ -61,7 +61,40 @@ pub fn tests() -> Vec<Test> {
         GUARD.into_iter().chain(lsm),
         fallback,
     );
-    of("hybrid", &hybrid).chain(of("lsm", &lsm)).chain([fallback]).collect()
+    let silent = test(
+        "where the kernel never calls its programs, lsm is refused and auto takes notify",
+        GUARD.into_iter().chain([Need::Root, NEVER_CALLED]),
+        silent,
+    );
+    of("hybrid", &hybrid).chain(of("lsm", &lsm)).chain([fallback, silent]).collect()
+}
+
+/// A kernel without `bpf` in its `lsm=`: programs are loaded and attached there, and never called.
+const NEVER_CALLED: Need = Need::Tried("a kernel that never calls programs of the security module", || {
+    match std::fs::read_to_string("/sys/kernel/security/lsm") {
+        Ok(modules) if modules.split(',').any(|module| module.trim() == "bpf") => {
+            Found::Absent(format!("lsm={}", modules.trim()))
+        }
+        Ok(_) => Found::Present,
+        Err(error) => Found::Absent(format!("/sys/kernel/security/lsm: {error}")),
+    }
+});
+
+fn silent() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let ran = |engine: &str| {
+        let words = scene.exec_words(CORPUS_POLICY, &["--engine", engine], &["/bin/touch", "{W}/ran"])?;
+        run::run(&mut scene.command(&words))
+    };
+    let refused = ran("lsm")?;
+    ensure!(refused.code == 7 && refused.stderr.contains("was not called"), "{refused:?}");
+    ensure!(!scene.path("{W}/ran").exists(), "it ran all the same");
+    let guarded = scene.finished(ran("auto")?)?;
+    ensure!(guarded.ran.code == 0 && scene.path("{W}/ran").exists(), "{:?}", guarded.ran);
+    let plan = guarded.pack.json("guard.json")?["plan"].clone();
+    let rejected = &plan["engine_rejected"][0];
+    ensure!(plan["engine"] == "notify" && rejected["engine"] == "lsm" && rejected["stage"] == "fire", "{plan}");
+    Ok(())
 }
 
 fn has_lsm() -> Found {
