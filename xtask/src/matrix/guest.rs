@@ -128,6 +128,7 @@ impl Suites {
             ("GAIT_SUITE_SLOW", SLOW.to_string()),
             ("GAIT_SUITE_GUEST", guest.name()),
         ];
+        lines.extend(std::env::var("GAIT_RACE_TRIES").map(|tries| ("GAIT_RACE_TRIES", tries)));
         if self.names_engine {
             lines.push(("GAIT_ENGINE", guest.engine.to_owned()));
         }
