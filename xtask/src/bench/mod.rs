@@ -78,7 +78,7 @@ impl Bench {
     fn prepare(asked: Asked) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("gait-bench-{}", std::process::id()));
         let mut bench = Self { asked, ways: Vec::new(), missing: Vec::new(), folder };
-        for name in ["home", "out", "bin"] {
+        for name in ["home", "out", "bin", "work"] {
             std::fs::create_dir_all(bench.folder.join(name))?;
         }
         for name in ["calls", "supervisor"] {

@@ -35,7 +35,9 @@ impl Way {
         let flags = |engine_flags: &[&str]| {
             let mut words = vec![text(gait), "exec".to_owned()];
             words.extend(engine_flags.iter().map(|word| (*word).to_owned()));
-            words.extend(["--policy".to_owned(), text(policy), "--workspace".to_owned(), text(folder)]);
+            // Apart from the guard's own folders, as `hybrid` demands; the policy says what may be written.
+            let workspace = folder.join("work");
+            words.extend(["--policy".to_owned(), text(policy), "--workspace".to_owned(), text(&workspace)]);
             words.extend(["--out-dir".to_owned(), text(&folder.join("out"))]);
             words.extend(["--run-id", "bench", "--identity", "bench", "--"].map(str::to_owned));
             Self { name: engine, before: words }
@@ -68,7 +70,9 @@ impl Way {
             return Ok(None);
         }
         let said = [output.stderr, output.stdout].concat();
-        let said = String::from_utf8_lossy(&said).lines().find(|line| !line.is_empty()).unwrap_or_default().to_owned();
+        let said = String::from_utf8_lossy(&said);
+        let lines = || said.lines().filter(|line| !line.is_empty());
+        let said = lines().find(|line| line.contains("error: ")).or_else(|| lines().next()).unwrap_or_default();
         Ok(Some(format!("{}: {said}", output.status)))
     }
 }
