@@ -22,6 +22,7 @@ pub fn run(what: &str) -> io::Result<bool> {
         "alg" => ("socket", socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0)),
         "packet" => ("socket", socket(libc::AF_PACKET, libc::SOCK_RAW, 0)),
         "raw" => ("socket", socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP)),
+        "fchmodat2" => ("fchmodat2", fchmodat2()),
         "io-uring" => ("io_uring_setup", io_uring()),
         "bpf" => ("bpf", bpf_map()),
         "ia32" => return crate::process::int80(),
@@ -45,6 +46,14 @@ fn is_no_family(errno: i32) -> bool {
 fn call(nr: i64, args: [u64; 6]) -> Result<i64, i32> {
     // SAFETY: the callers below pass addresses of locals of the length that the call reads.
     unsafe { sys::syscall(nr, args) }
+}
+
+/// Since Linux 6.6: of no file.
+fn fchmodat2() -> Result<i64, i32> {
+    match call(libc::SYS_fchmodat2, [u64::MAX, c"none".as_ptr() as u64, 0, 0, 0, 0]) {
+        Err(libc::EBADF) => Ok(0),
+        other => other,
+    }
 }
 
 /// A map of one value, as all BPF programs need.

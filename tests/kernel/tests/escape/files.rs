@@ -224,7 +224,7 @@ fn metadata() -> Vec<Denial> {
     vec![
         change("FS-11 chmod").calls(&["chmod s:{S}/secret 0o777"]),
         change("FS-11 fchmodat").calls(&["fchmodat -100 s:{S}/secret 0o777"]),
-        change("FS-11 fchmodat2").calls(&["fchmodat2 -100 s:{S}/secret 0o777 0"]),
+        change("FS-11 fchmodat2").needs(&[Need::Kernel("fchmodat2")]).calls(&["fchmodat2 -100 s:{S}/secret 0o777 0"]),
         change("FS-11 fchmod on a descriptor that may only read")
             .policy(&CORPUS_POLICY.replace("\"{S}/**\", ", ""))
             .calls(&["open s:{S}/secret 0", "fchmod $1 0o777"]),
