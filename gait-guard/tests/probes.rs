@@ -21,7 +21,7 @@ use gait_guard::bpf::probes::{Probes, RING_BYTES, WATCHING, load};
 use gait_guard::bpf::watch::{Seen, Watch};
 use gait_guard::bpf::{BpfError, Options, Purpose};
 use gait_guard::event::InetCall;
-use gait_guard::sys::bpf::load_consent;
+use gait_guard::sys::bpf::program::load_consent;
 use gait_guard::sys::process::{Fork, exit_now, fork};
 use gait_guard::sys::socket;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn a_program_of_two_instructions_is_taken_as_the_canary_is(canary: &Result<(), BpfError>) {
-    let hook = Types::of_kernel(&[]).unwrap().hook("file_open").expect("the kernel has the hook");
+    let hook = Types::of_kernel(&[]).unwrap().hooks().function("file_open").expect("the kernel has the hook");
     let taken = load_consent(hook);
     match canary {
         Err(error @ BpfError::Program { stage: "load", .. }) => assert_eq!(taken.err(), error.errno(), "{error}"),

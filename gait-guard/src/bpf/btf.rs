@@ -17,9 +17,12 @@ pub struct Types {
     places: Vec<u32>,
     /// Structures and unions that were asked for, by name.
     structures: Vec<(String, u32)>,
-    /// What programs are attached to, by number.
-    hooks: Vec<(u32, Hook)>,
+    hooks: Hooks,
 }
+
+/// What programs can be attached to on this kernel, with their numbers among its types.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks(Vec<(u32, Hook)>);
 
 /// Mapped where the kernel can (6.16 and later), else a copy.
 enum Bytes {
@@ -41,9 +44,9 @@ impl Deref for Bytes {
 /// What a program is attached to, with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hook {
-    /// The typedef of a tracepoint.
+    /// A tracepoint: its typedef.
     Tracepoint(Vec<u8>),
-    /// The function of a hook of the security module.
+    /// A hook of the security module: its function.
     Function(Vec<u8>),
 }
 
@@ -59,7 +62,6 @@ mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
-    pub const FWD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
@@ -95,8 +97,9 @@ impl Types {
     /// Reads the types; structures that are not `wanted` can be members but not be asked for.
     fn parse(bytes: Bytes, wanted: &[&str]) -> Result<Self, BpfError> {
         let bad = |what| BpfError::Types { what };
-        let word = |at: usize| word(&bytes, at).ok_or(bad("it ends too early"));
-        if bytes.first_chunk::<2>().map(|two| u16::from_ne_bytes(*two)) != Some(MAGIC) {
+        let all: &[u8] = &bytes;
+        let word = |at: usize| word(all, at).ok_or_else(|| bad("it ends too early"));
+        if all.first_chunk::<2>().map(|two| u16::from_ne_bytes(*two)) != Some(MAGIC) {
             return Err(bad("no BTF"));
         }
         let header = word(4)? as usize;
@@ -104,27 +107,33 @@ impl Types {
         let end = types.saturating_add(word(12)? as usize);
         let strings = header.saturating_add(word(16)? as usize);
         // Type 0 is void.
-        let mut places = vec![0];
+        let mut places = Vec::with_capacity(end.saturating_sub(types).min(all.len()) / 24);
+        places.push(0);
         let (mut structures, mut hooks) = (Vec::<(String, u32)>::new(), Vec::new());
         let mut at = types;
         while at < end {
             let info = word(at + 4)?;
             let (kind, length) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
             let number = places.len() as u32;
-            let name = bytes.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
+            let name = || Ok(all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default());
             match kind {
                 kind::STRUCT | kind::UNION => {
+                    let name: &[u8] = name()?;
                     if let Some(wanted) = wanted.iter().find(|wanted| is_called(name, wanted.as_bytes()))
                         && !structures.iter().any(|(known, _)| known == wanted)
                     {
                         structures.push(((*wanted).to_owned(), number));
                     }
                 }
-                kind::TYPEDEF if name.starts_with(TRACEPOINT) => {
-                    hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
+                kind::TYPEDEF => {
+                    if let Some(name) = name()?.strip_prefix(TRACEPOINT) {
+                        hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
+                    }
                 }
-                kind::FUNC if name.starts_with(FUNCTION) => {
-                    hooks.push((number, Hook::Function(until_zero(name).to_vec())));
+                kind::FUNC => {
+                    if let Some(name) = name()?.strip_prefix(FUNCTION) {
+                        hooks.push((number, Hook::Function(until_zero(name).to_vec())));
+                    }
                 }
                 _ => {}
             }
@@ -138,40 +147,17 @@ impl Types {
                     _ => 0,
                 };
         }
-        Ok(Self { bytes, strings, places, structures, hooks })
+        Ok(Self { bytes, strings, places, structures, hooks: Hooks(hooks) })
     }
 
-    /// The number of a hook of the security module, if there is one of this name.
-    pub fn hook(&self, name: &str) -> Option<u32> {
-        let is_it = |hook: &Hook| match hook {
-            Hook::Function(function) => function.strip_prefix(FUNCTION) == Some(name.as_bytes()),
-            Hook::Tracepoint(_) => false,
-        };
-        self.hooks.iter().find(|(_, hook)| is_it(hook)).map(|(number, _)| *number)
+    /// What programs can be attached to.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
-    /// The same types with everything left out but what programs are attached to, for aya, which looks up only that: each
-    /// hook at its own number, forward declarations without a name at all others.
-    pub fn hooks(&self) -> Vec<u8> {
-        let last = self.hooks.last().map_or(0, |(number, _)| *number);
-        let mut types = Vec::with_capacity(last as usize * 3);
-        let mut strings = vec![0_u8];
-        let mut hooks = self.hooks.iter().peekable();
-        for number in 1..=last {
-            match hooks.next_if(|(of, _)| *of == number) {
-                Some((_, hook)) => {
-                    let (kind, name) = match hook {
-                        Hook::Tracepoint(name) => (kind::TYPEDEF, name),
-                        Hook::Function(name) => (kind::FUNC, name),
-                    };
-                    types.extend([strings.len() as u32, kind << 24, 0]);
-                    strings.extend_from_slice(name);
-                    strings.push(0);
-                }
-                None => types.extend([0, kind::FWD << 24, 0]),
-            }
-        }
-        encode(&types, &strings)
+    /// The same, on its own.
+    pub fn into_hooks(self) -> Hooks {
+        self.hooks
     }
 
     /// The offset of a member in bytes; `.` between nested members. Members of anonymous unions and structures count as
@@ -231,6 +217,28 @@ impl Types {
     }
 }
 
+impl Hooks {
+    /// The number of a hook of the security module, if there is one of this name.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.number(|hook| match hook {
+            Hook::Function(function) => function == name.as_bytes(),
+            Hook::Tracepoint(_) => false,
+        })
+    }
+
+    /// The number of a tracepoint, if there is one of this name.
+    pub fn tracepoint(&self, name: &str) -> Option<u32> {
+        self.number(|hook| match hook {
+            Hook::Tracepoint(tracepoint) => tracepoint == name.as_bytes(),
+            Hook::Function(_) => false,
+        })
+    }
+
+    fn number(&self, is_it: impl Fn(&Hook) -> bool) -> Option<u32> {
+        self.0.iter().find(|(_, hook)| is_it(hook)).map(|(number, _)| *number)
+    }
+}
+
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
@@ -244,21 +252,21 @@ fn until_zero(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// A file of types: words of types, then texts.
-fn encode(types: &[u32], strings: &[u8]) -> Vec<u8> {
-    let bytes = types.len() as u32 * 4;
-    // hdr_len, type_off, type_len, str_off, str_len
-    let header = [24, 0, bytes, bytes, strings.len() as u32];
-    let mut file = MAGIC.to_ne_bytes().to_vec();
-    file.extend([1, 0]);
-    file.extend(header.iter().chain(types).flat_map(|word| word.to_ne_bytes()));
-    file.extend_from_slice(strings);
-    file
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file of types: words of types, then texts.
+    fn encode(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let bytes = types.len() as u32 * 4;
+        // hdr_len, type_off, type_len, str_off, str_len
+        let header = [24, 0, bytes, bytes, strings.len() as u32];
+        let mut file = MAGIC.to_ne_bytes().to_vec();
+        file.extend([1, 0]);
+        file.extend(header.iter().chain(types).flat_map(|word| word.to_ne_bytes()));
+        file.extend_from_slice(strings);
+        file
+    }
 
     /// `struct outer { int a; union { int b; struct inner c; }; }`, `struct inner { int x; int y; }`.
     fn sample() -> Vec<u8> {
@@ -302,20 +310,12 @@ mod tests {
     }
 
     #[test]
-    fn hooks_keep_their_numbers() {
-        let types = parse(sample(), &[]).unwrap();
-        assert!(aya::Btf::parse(&types.hooks(), aya::Endianness::default()).is_ok());
-        let hooks = parse(types.hooks(), &[]).unwrap().hooks;
-        assert_eq!(
-            hooks,
-            [(6, Hook::Tracepoint(b"btf_trace_sched".to_vec())), (7, Hook::Function(b"bpf_lsm_file_open".to_vec()))]
-        );
-    }
-
-    #[test]
     fn a_hook_is_found_by_its_whole_name() {
-        let types = parse(sample(), &[]).unwrap();
-        assert_eq!(["file_open", "file", "file_open_", ""].map(|name| types.hook(name)), [Some(7), None, None, None]);
+        let hooks = parse(sample(), &[]).unwrap().into_hooks();
+        let names = ["file_open", "file", "file_open_", "", "sched"];
+        assert_eq!(names.map(|name| hooks.function(name)), [Some(7), None, None, None, None]);
+        let names = ["sched", "sche", "sched_", "", "file_open"];
+        assert_eq!(names.map(|name| hooks.tracepoint(name)), [Some(6), None, None, None, None]);
     }
 
     #[test]

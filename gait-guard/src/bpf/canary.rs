@@ -2,13 +2,12 @@
 //!
 //! Without `bpf` in `lsm=` a kernel loads and attaches such a program, and never calls it.
 
-use aya::programs::Lsm;
 use gait_ebpf::record::kind;
 
-use super::btf::Types;
-use super::object::{failure, map_error, no_program};
+use super::btf::Hooks;
+use super::object::map_error;
 use super::{BpfError, Object, Reader};
-use crate::sys::bpf::load_consent;
+use crate::sys::bpf::program::load_consent;
 use crate::sys::thread::own_tid;
 
 const PROGRAM: &str = "canary";
@@ -49,8 +48,8 @@ impl Stage {
 
 /// Whether this kernel can be expected to take LSM programs of this user and to call them. Only the canary proves it: this
 /// is asked before there are maps, to make them as large as they must be.
-pub(super) fn is_expected(types: &Types) -> bool {
-    is_named() && types.hook(HOOK).is_some_and(|number| load_consent(number).is_ok())
+pub(super) fn is_expected(hooks: &Hooks) -> bool {
+    is_named() && hooks.function(HOOK).is_some_and(|number| load_consent(number).is_ok())
 }
 
 /// Whether `bpf` is one of the security modules in force, if those are told: the file is in a file system that need not be
@@ -68,28 +67,27 @@ impl Object {
     /// # Errors
     /// [`BpfError`]; [`Stage::of`] says how far it came.
     pub fn fire_canary(&mut self, reader: &mut Reader) -> Result<(), BpfError> {
-        let failed = failure(PROGRAM);
-        let program: &mut Lsm = match self.ebpf.program_mut(PROGRAM) {
-            Some(found) => found.try_into().map_err(failed("load"))?,
-            None => return Err(no_program(PROGRAM)),
-        };
-        program.load(HOOK, &self.btf).map_err(failed("load"))?;
-        let link = program.attach().map_err(failed("attach"))?;
-        let tid = own_tid().unsigned_abs();
-        self.hash::<u32, u64>("CANARY")?.insert(tid, TOKEN, 0).map_err(map_error("CANARY"))?;
-        let opened = std::fs::File::open("/proc/self/status");
-        self.hash::<u32, u64>("CANARY")?.remove(&tid).map_err(map_error("CANARY"))?;
+        self.attach(PROGRAM, HOOK)?;
+        let opened = self.open_with_token();
+        // The hook is everybody's: no longer than it takes.
+        self.detach_last();
+        let opened = opened?;
         let mut fired = false;
         while let Some(is_it) = reader.next(|record| {
             record.is_some_and(|record| record.header.kind == kind::CANARY && record.header.detail == TOKEN)
         }) {
             fired |= is_it;
         }
-        if let Some(Ok(program)) = self.ebpf.program_mut(PROGRAM).map(<&mut Lsm>::try_from) {
-            let program: &mut Lsm = program;
-            program.detach(link).map_err(failed("attach"))?;
-            program.unload().map_err(failed("load"))?;
-        }
-        if fired && opened.is_ok() { Ok(()) } else { Err(BpfError::Silent { program: PROGRAM }) }
+        if fired && opened { Ok(()) } else { Err(BpfError::Silent { program: PROGRAM }) }
+    }
+
+    /// Opens a file with the token out for this thread: whether that worked.
+    fn open_with_token(&self) -> Result<bool, BpfError> {
+        let tid = own_tid().unsigned_abs();
+        let mut tokens = self.hash::<u32, u64>("CANARY")?;
+        tokens.insert(tid, TOKEN, 0).map_err(map_error("CANARY"))?;
+        let opened = std::fs::File::open("/proc/self/status").is_ok();
+        tokens.remove(&tid).map_err(map_error("CANARY"))?;
+        Ok(opened)
     }
 }

@@ -8,22 +8,20 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr};
 use rustix::fd::{AsFd, BorrowedFd};
 
-use super::object::{failure, no_program};
 use super::{BpfError, Object};
 
 /// What is attached where.
-const ADDRESS_HOOKS: [(&str, &str); 6] = [
+pub(super) const HOOKS: [(&str, &str); 7] = [
     ("on_connect4", "connect4"),
     ("on_connect6", "connect6"),
     ("on_sendmsg4", "sendmsg4"),
     ("on_sendmsg6", "sendmsg6"),
     ("on_bind4", "bind4"),
     ("on_bind6", "bind6"),
+    ("on_sock_create", "sock_create"),
 ];
-const CREATE_HOOK: (&str, &str) = ("on_sock_create", "sock_create");
 
 /// What the name of a group starts with.
 const PREFIX: &str = "gait-";
@@ -137,27 +135,7 @@ impl Object {
     /// # Errors
     /// [`BpfError::Program`]
     pub fn attach_sockets(&mut self, group: &ControlGroup) -> Result<(), BpfError> {
-        for (name, hook) in ADDRESS_HOOKS {
-            let failed = failure(name);
-            let program: &mut CgroupSockAddr = match self.ebpf.program_mut(name) {
-                Some(found) => found.try_into().map_err(failed("load"))?,
-                None => return Err(no_program(name)),
-            };
-            program.load().map_err(failed("load"))?;
-            // A link is one of several whatever its flags, and takes none.
-            program.attach(group, CgroupAttachMode::Single).map_err(failed("attach"))?;
-            self.note(name, hook);
-        }
-        let (name, hook) = CREATE_HOOK;
-        let failed = failure(name);
-        let program: &mut CgroupSock = match self.ebpf.program_mut(name) {
-            Some(found) => found.try_into().map_err(failed("load"))?,
-            None => return Err(no_program(name)),
-        };
-        program.load().map_err(failed("load"))?;
-        program.attach(group, CgroupAttachMode::Single).map_err(failed("attach"))?;
-        self.note(name, hook);
-        Ok(())
+        HOOKS.iter().try_for_each(|(name, hook)| self.attach_to_group(name, hook, group.as_fd()))
     }
 }
 

@@ -6,7 +6,7 @@ use aya::maps::{HashMap, MapData};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{OFlags, fcntl_getfl, fstat};
 
-use super::object::{map_error, no_map};
+use super::object::map_error;
 use super::{BpfError, Object};
 
 /// By thread of the agent: the file that it is about to be given.
@@ -15,12 +15,12 @@ pub struct Given {
 }
 
 impl Object {
-    /// What is to be told of descriptors that are given, once.
+    /// What is to be told of descriptors that are given.
     ///
     /// # Errors
-    /// [`BpfError::Map`] the second time.
-    pub fn given(&mut self) -> Result<Given, BpfError> {
-        let map = self.ebpf.take_map("GIVEN").ok_or_else(|| no_map("GIVEN"))?;
+    /// [`BpfError::Map`]
+    pub fn given(&self) -> Result<Given, BpfError> {
+        let map = self.map("GIVEN")?;
         let files = HashMap::try_from(map).map_err(map_error("GIVEN"))?;
         Ok(Given { files: Mutex::new(files) })
     }

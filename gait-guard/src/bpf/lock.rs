@@ -7,7 +7,7 @@ use aya::maps::{HashMap, MapData};
 use gait_ebpf::socket::{INET, INET6, call};
 use rustix::io::Errno;
 
-use super::object::{map_error, no_map};
+use super::object::map_error;
 use super::{BpfError, Object};
 use crate::event::InetCall;
 use crate::sys::thread::own_tid;
@@ -23,12 +23,12 @@ pub struct SocketLock {
 }
 
 impl Object {
-    /// What unlocks the socket hooks, once.
+    /// What unlocks the socket hooks.
     ///
     /// # Errors
-    /// [`BpfError::Map`] the second time.
-    pub fn socket_lock(&mut self) -> Result<SocketLock, BpfError> {
-        let map = self.ebpf.take_map("EXPECTED").ok_or_else(|| no_map("EXPECTED"))?;
+    /// [`BpfError::Map`]
+    pub fn socket_lock(&self) -> Result<SocketLock, BpfError> {
+        let map = self.map("EXPECTED")?;
         let announced = Announcements::try_from(map).map_err(map_error("EXPECTED"))?;
         Ok(SocketLock { announced: Mutex::new(announced) })
     }

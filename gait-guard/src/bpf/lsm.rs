@@ -1,14 +1,17 @@
 //! Programs at hooks of the security module: attached, kept alive by pins, switched.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use aya::BtfError;
 use aya::maps::{Array, MapData};
-use aya::programs::links::FdLink;
-use aya::programs::{Lsm, ProgramError};
+use rustix::fd::AsFd as _;
+use rustix::io::Errno;
 
-use super::object::{failure, map_error, no_map, no_program};
+use super::linked::Refusal;
+use super::object::{failed, map_error};
 use super::{BpfError, Object};
+use crate::sys::bpf::program::pin;
 
 /// Each program of the engine and its hook, in the order in which they are attached: membership first.
 pub const HOOKS: &[(&str, &str)] = &[
@@ -54,37 +57,24 @@ pub const HOOKS: &[(&str, &str)] = &[
 /// attributes, and there can be no io_uring.
 const OPTIONAL: [&str; 4] = ["inode_set_acl", "inode_remove_acl", "uring_cmd", "uring_override_creds"];
 
+/// Whether a program is one of [`HOOKS`].
+pub(super) fn is_hook(program: &str) -> bool {
+    HOOKS.iter().any(|(name, _)| *name == program)
+}
+
 impl Object {
     /// Loads and attaches the programs of all hooks that this kernel has.
     ///
     /// # Errors
     /// [`BpfError::Program`]
     pub fn attach_hooks(&mut self) -> Result<(), BpfError> {
+        self.load_all(HOOKS);
         for (program, hook) in HOOKS {
-            match self.attach_lsm(program, hook) {
-                Err(BpfError::Program { cause, .. })
-                    if OPTIONAL.contains(hook)
-                        && matches!(*cause, ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) => {}
+            match self.attach(program, hook) {
+                Err(BpfError::Program { cause: Refusal::NoHook { .. }, .. }) if OPTIONAL.contains(hook) => {}
                 attached => attached?,
             }
         }
-        Ok(())
-    }
-
-    /// Loads and attaches the program of a hook.
-    ///
-    /// # Errors
-    /// [`BpfError::Program`]
-    fn attach_lsm(&mut self, program: &str, hook: &str) -> Result<(), BpfError> {
-        let failed = failure(program);
-        let typed: &mut Lsm = match self.ebpf.program_mut(program) {
-            Some(found) => found.try_into().map_err(failed("load"))?,
-            None => return Err(no_program(program)),
-        };
-        typed.load(hook, &self.btf).map_err(failed("load"))?;
-        let link = typed.attach().map_err(failed("attach"))?;
-        self.links.push((program.to_owned(), link));
-        self.note(program, &format!("lsm/{hook}"));
         Ok(())
     }
 
@@ -93,15 +83,10 @@ impl Object {
     /// # Errors
     /// [`BpfError::Program`]
     pub fn pin_lsm(&mut self, folder: &Path) -> Result<(), BpfError> {
-        for (program, link) in std::mem::take(&mut self.links) {
-            let failed = failure(&program);
-            let typed: &mut Lsm = match self.ebpf.program_mut(&program) {
-                Some(found) => found.try_into().map_err(failed("pin"))?,
-                None => return Err(no_program(&program)),
-            };
-            let link: FdLink = typed.take_link(link).map_err(failed("pin"))?.into();
-            let pinned = link.pin(folder.join(&program));
-            pinned.map_err(|cause| failed("pin")(ProgramError::IOError(std::io::Error::other(cause))))?;
+        for link in self.take_lsm_links() {
+            let path = CString::new(folder.join(&link.program).as_os_str().as_bytes()).map_err(|_| Errno::INVAL);
+            path.and_then(|path| pin(link.fd.as_fd(), &path))
+                .map_err(|errno| failed(&link.program, "pin")(errno.into()))?;
         }
         Ok(())
     }
@@ -111,8 +96,7 @@ impl Object {
     /// # Errors
     /// [`BpfError::Map`]
     pub fn switch(&mut self, index: u32, value: u32) -> Result<(), BpfError> {
-        let map = self.ebpf.map_mut("SWITCHES").ok_or_else(|| no_map("SWITCHES"))?;
-        let mut switches: Array<&mut MapData, u32> = map.try_into().map_err(map_error("SWITCHES"))?;
+        let mut switches: Array<MapData, u32> = self.map("SWITCHES")?.try_into().map_err(map_error("SWITCHES"))?;
         switches.set(index, value, 0).map_err(map_error("SWITCHES"))
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! btf      where the members of this kernel's structures are
-//! object   the committed object, loaded with those offsets
+//! linked   the committed object, put together for this kernel
+//! object   its programs and maps, for one run
 //! image    the compiled policy as the kernel walks it
 //! lsm      programs at hooks of the security module
 //! reader   records out of the ring
@@ -21,6 +22,7 @@ pub mod canary;
 pub mod cgroup;
 pub mod given;
 pub mod image;
+pub mod linked;
 pub mod lock;
 pub mod lsm;
 pub mod object;
@@ -29,6 +31,7 @@ pub mod reader;
 pub mod trial;
 pub mod watch;
 
+pub use linked::Refusal;
 pub use object::{Object, Options, Purpose};
 pub use reader::{Reader, Record};
 
@@ -55,7 +58,7 @@ pub enum BpfError {
     },
     /// The object can't be loaded.
     #[error("the BPF object can't be loaded: {0}")]
-    Load(#[from] Box<aya::EbpfError>),
+    Load(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// One program can't be loaded or attached.
     #[error("{stage} of the BPF program `{program}` failed: {cause}")]
     Program {
@@ -65,7 +68,16 @@ pub enum BpfError {
         stage: &'static str,
         /// Why.
         #[source]
-        cause: Box<aya::programs::ProgramError>,
+        cause: Refusal,
+    },
+    /// A map can't be made.
+    #[error("the BPF map `{map}` can't be made: {cause}")]
+    NoMap {
+        /// Its name.
+        map: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
     },
     /// A map is not what it should be.
     #[error("the BPF map `{map}` can't be used: {cause}")]
@@ -122,11 +134,7 @@ impl BpfError {
             {
                 return Some(errno);
             }
-            cause = match error.downcast_ref::<aya::programs::ProgramError>() {
-                Some(aya::programs::ProgramError::LoadError { io_error, .. }) => Some(io_error),
-                Some(aya::programs::ProgramError::SyscallError(error)) => Some(&error.io_error),
-                _ => error.source(),
-            };
+            cause = error.source();
         }
         None
     }
@@ -137,15 +145,12 @@ impl BpfError {
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let more = error.to_string();
-            if !text.ends_with(&more) {
+            if !text.contains(&more) {
                 text.push_str(": ");
                 text.push_str(&more);
             }
             cause = error.source();
         }
-        // A verifier log is no part of a message.
-        let first = text.lines().next().unwrap_or_default();
-        let end = first.find(". Verifier output").unwrap_or(first.len());
-        first[..end].to_owned()
+        text.lines().next().unwrap_or_default().to_owned()
     }
 }

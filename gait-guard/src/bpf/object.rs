@@ -1,25 +1,32 @@
 //! The committed object, loaded into this kernel.
 
-use aya::maps::{HashMap, MapData, PerCpuArray};
-use aya::programs::lsm::LsmLinkId;
-use aya::programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader, Endianness, Pod, TestRun};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::num::NonZero;
+use std::thread;
+
+use aya::Pod;
+use aya::maps::{HashMap as HashMapOf, Map, MapData, PerCpuArray};
 use aya_log::EbpfLogger;
 use gait_ebpf::config::OFFSETS;
 use gait_ebpf::record::counter;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use tracing::debug;
 
-use super::btf::Types;
+use super::btf::{Hooks, Types};
 use super::image::Image;
+use super::linked::{Changes, Linked, Refusal};
 use super::probes::WATCHING;
 use super::reader::Reader;
 use super::{BpfError, canary};
+use crate::sys::bpf::program::{self, Kind};
 use crate::sys::mapping::Mapping;
 
 /// The object as `cargo xtask build-ebpf` makes it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../gait-ebpf/object/gait.bpf.o");
 
+/// The ring of `aya-log`.
+const LOG: &str = "AYA_LOGS";
 /// Smallest ring that there can be: nothing is written to it.
 const NO_LOG_BYTES: u32 = 4096;
 
@@ -52,7 +59,7 @@ impl Options {
     /// With the purpose that this kernel and this user leave. What only watches needs no large ring.
     fn settled(self, types: &Types) -> Self {
         match self.purpose {
-            Purpose::DecideOrWatch if canary::is_expected(types) => Self { purpose: Purpose::Decide, ..self },
+            Purpose::DecideOrWatch if canary::is_expected(types.hooks()) => Self { purpose: Purpose::Decide, ..self },
             Purpose::DecideOrWatch => WATCHING,
             Purpose::Watch | Purpose::Decide | Purpose::Try => self,
         }
@@ -61,12 +68,23 @@ impl Options {
 
 /// The programs and maps of one run. Dropped, they leave the kernel.
 pub struct Object {
-    pub(super) ebpf: Ebpf,
-    pub(super) btf: Btf,
-    /// Links of hooks of the security module, by program.
-    pub(super) links: Vec<(String, LsmLinkId)>,
-    pub(super) attached: Vec<Attached>,
+    linked: Linked,
+    hooks: Hooks,
+    /// Programs that are in the kernel and not attached yet.
+    loaded: HashMap<String, (OwnedFd, Kind)>,
+    /// What keeps programs in force.
+    links: Vec<Link>,
+    attached: Vec<Attached>,
+    /// The number of a program that was attached.
+    id: Option<u32>,
     options: Options,
+}
+
+/// A program at a hook of the security module, or at another place.
+pub(super) struct Link {
+    pub program: String,
+    pub fd: OwnedFd,
+    pub is_lsm: bool,
 }
 
 /// A program that is in force.
@@ -81,7 +99,7 @@ pub struct Attached {
 }
 
 impl Object {
-    /// Loads maps and constants; no program runs yet.
+    /// Makes the maps, with their constants; no program is in the kernel yet.
     ///
     /// # Errors
     /// [`BpfError`]: this kernel, or this user, can't.
@@ -90,34 +108,30 @@ impl Object {
         let types = Types::of_kernel(&structures)?;
         let offsets = OFFSETS
             .iter()
-            .map(|offset| Ok((offset.symbol, types.offset(offset.structure, offset.member)?)))
-            .collect::<Result<Vec<(&str, u32)>, BpfError>>()?;
-        let btf =
-            Btf::parse(&types.hooks(), Endianness::default()).map_err(|cause| Box::new(EbpfError::BtfError(cause)))?;
+            .map(|offset| Ok((offset.symbol, types.offset(offset.structure, offset.member)?.to_ne_bytes())))
+            .collect::<Result<Vec<(&str, [u8; 4])>, BpfError>>()?;
         let options = options.settled(&types);
-        drop(types);
-        let simulate = u32::from(options.simulate);
-        let mut loader = EbpfLoader::new();
-        // The task storage of our own programs: aya knows no such type.
-        loader.btf(None).allow_unsupported_maps().map_max_entries("RECORDS", options.ring_bytes);
+        let hooks = types.into_hooks();
+        let simulate = u32::from(options.simulate).to_ne_bytes();
+        // What is not asked for the verifier finds unreachable: the programs are not slower for it.
+        let level = [log::max_level() as u8];
+        let mut changes = Changes::default();
+        changes.constants.extend(offsets.iter().map(|(symbol, offset)| (*symbol, &offset[..])));
+        changes.constants.extend([("SIMULATE", &simulate[..]), (aya_log::LEVEL, &level[..])]);
+        changes.entries.push(("RECORDS", options.ring_bytes));
         if options.purpose == Purpose::Watch {
-            loader.map_max_entries("NUMBERS", 1);
+            changes.entries.push(("NUMBERS", 1));
         }
         if options.purpose != Purpose::Try {
-            loader.map_max_entries("SUBJECT", 1);
+            changes.entries.push(("SUBJECT", 1));
         }
-        for (symbol, offset) in &offsets {
-            loader.override_global(symbol, offset, true);
+        if level == [0] {
+            changes.entries.push((LOG, NO_LOG_BYTES));
         }
-        loader.override_global("SIMULATE", &simulate, true);
-        // What is not asked for the verifier finds unreachable: the programs are not slower for it.
-        let level = log::max_level() as u8;
-        loader.override_global(aya_log::LEVEL, &level, true);
-        if level == 0 {
-            loader.map_max_entries("AYA_LOGS", NO_LOG_BYTES);
-        }
-        let ebpf = loader.load(OBJECT).map_err(Box::new)?;
-        Ok(Self { ebpf, btf, links: Vec::new(), attached: Vec::new(), options })
+        // What only watches has none at hooks of the security module but the canary.
+        let is_needed = |name: &str| options.purpose != Purpose::Watch || !super::lsm::is_hook(name);
+        let linked = Linked::of(OBJECT, &changes, is_needed)?;
+        Ok(Self { linked, hooks, loaded: HashMap::new(), links: Vec::new(), attached: Vec::new(), id: None, options })
     }
 
     /// What it was loaded with, once it was settled what for.
@@ -137,27 +151,89 @@ impl Object {
 
     /// A map whose values are mapped into memory.
     pub(super) fn mapping(&self, map: &'static str, bytes: usize) -> Result<Mapping, BpfError> {
-        let data = match self.ebpf.map(map) {
-            Some(aya::maps::Map::Array(data)) => data,
-            _ => return Err(no_map(map)),
-        };
-        Mapping::of(data.fd().as_fd(), bytes).map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })
+        let data = self.linked.maps.get(map).ok_or_else(|| no_map(map))?;
+        Mapping::of(data.as_fd(), bytes).map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })
     }
 
-    /// Loads a BTF tracepoint and attaches it.
+    /// Loads programs for these hooks, two at a time where there are two processors: most of a start is the verifier. What
+    /// can't be loaded is told when it is attached.
+    pub(super) fn load_all(&mut self, programs: &[(&str, &str)]) {
+        let (linked, hooks) = (&self.linked, &self.hooks);
+        let some = |first: usize, step: usize| {
+            let chosen = programs.iter().skip(first).step_by(step);
+            let loaded =
+                chosen.map_while(|(name, hook)| Some(((*name).to_owned(), linked.load(name, hook, hooks).ok()?)));
+            loaded.collect::<Vec<(String, (OwnedFd, Kind))>>()
+        };
+        let loaded = if thread::available_parallelism().map_or(1, NonZero::get) > 1 {
+            thread::scope(|scope| {
+                let other = thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || some(1, 2));
+                let mut loaded = some(0, 2);
+                // No thread, or one that failed: the rest is loaded when it is attached.
+                loaded.extend(other.ok().and_then(|other| other.join().ok()).unwrap_or_default());
+                loaded
+            })
+        } else {
+            some(0, 1)
+        };
+        self.loaded.extend(loaded);
+    }
+
+    /// Loads a program for the hook of this name, if that is not done yet.
+    fn loaded(&mut self, name: &str, hook: &str) -> Result<(OwnedFd, Kind), Refusal> {
+        match self.loaded.remove(name) {
+            Some(loaded) => Ok(loaded),
+            None => self.linked.load(name, hook, &self.hooks),
+        }
+    }
+
+    /// Loads a program for a tracepoint or a hook of the security module, and attaches it.
     ///
     /// # Errors
     /// [`BpfError::Program`]
-    pub fn attach_tracepoint(&mut self, program: &str, tracepoint: &str) -> Result<(), BpfError> {
-        let failed = failure(program);
-        let typed: &mut BtfTracePoint = match self.ebpf.program_mut(program) {
-            Some(found) => found.try_into().map_err(failed("load"))?,
-            None => return Err(no_program(program)),
-        };
-        typed.load(tracepoint, &self.btf).map_err(failed("load"))?;
-        typed.attach().map_err(failed("attach"))?;
-        self.note(program, tracepoint);
+    pub fn attach(&mut self, name: &str, hook: &str) -> Result<(), BpfError> {
+        self.attach_by(name, hook, |program, _| program::attach(program))
+    }
+
+    /// Loads a program for a call on the sockets of `group`, and attaches it there.
+    ///
+    /// # Errors
+    /// [`BpfError::Program`]
+    pub fn attach_to_group(&mut self, name: &str, hook: &str, group: BorrowedFd<'_>) -> Result<(), BpfError> {
+        self.attach_by(name, hook, |program, kind| program::attach_to_group(program, group, kind))
+    }
+
+    fn attach_by(
+        &mut self,
+        name: &str,
+        hook: &str,
+        attach: impl FnOnce(BorrowedFd<'_>, Kind) -> rustix::io::Result<OwnedFd>,
+    ) -> Result<(), BpfError> {
+        let (program, kind) = self.loaded(name, hook).map_err(failed(name, "load"))?;
+        let fd = attach(program.as_fd(), kind).map_err(|errno| failed(name, "attach")(errno.into()))?;
+        let is_lsm = matches!(kind, Kind::Lsm(_));
+        self.links.push(Link { program: name.to_owned(), fd, is_lsm });
+        // What the kernel does not tell is empty: it is for people, nothing depends on it.
+        let told = program::describe(program.as_fd()).ok();
+        let hook = if is_lsm { format!("lsm/{hook}") } else { hook.to_owned() };
+        debug!(program = name, hook, verified = told.and_then(|told| told.verified), "in force");
+        let tag = told.map(|told| format!("{:016x}", u64::from_be_bytes(told.tag))).unwrap_or_default();
+        self.id = told.map(|told| told.id).or(self.id);
+        self.attached.push(Attached { name: name.to_owned(), hook, tag });
         Ok(())
+    }
+
+    /// Takes away the program that was attached last, and all memory of it.
+    pub(super) fn detach_last(&mut self) {
+        self.links.pop();
+        self.attached.pop();
+    }
+
+    /// The links of all programs at hooks of the security module, which are then somebody else's.
+    pub(super) fn take_lsm_links(&mut self) -> Vec<Link> {
+        let (taken, kept) = std::mem::take(&mut self.links).into_iter().partition(|link| link.is_lsm);
+        self.links = kept;
+        taken
     }
 
     /// The programs in force, in order of attachment.
@@ -165,29 +241,20 @@ impl Object {
         &self.attached
     }
 
-    pub(super) fn note(&mut self, program: &str, hook: &str) {
-        // What the kernel does not tell is empty: it is for people, nothing depends on it.
-        let info = self.ebpf.program(program).and_then(|program| program.info().ok());
-        let verified = info.as_ref().and_then(aya::programs::ProgramInfo::verified_instruction_count);
-        debug!(program, hook, verified, "in force");
-        let tag = info.map(|info| format!("{:016x}", info.tag())).unwrap_or_default();
-        self.attached.push(Attached { name: program.to_owned(), hook: hook.to_owned(), tag });
-    }
-
-    /// The ring, once.
+    /// The ring.
     ///
     /// # Errors
-    /// [`BpfError::Map`] the second time.
-    pub fn reader(&mut self) -> Result<Reader, BpfError> {
-        let map = self.ebpf.take_map("RECORDS").ok_or_else(|| no_map("RECORDS"))?;
-        let log = match log::max_level() {
-            log::LevelFilter::Off => None,
-            _ => Some(
-                EbpfLogger::init(&mut self.ebpf)
-                    .map_err(|cause| BpfError::Map { map: "AYA_LOGS", cause: Box::new(cause) })?,
-            ),
-        };
-        Reader::new(map, log)
+    /// [`BpfError::Map`]
+    pub fn reader(&self) -> Result<Reader, BpfError> {
+        Reader::new(self.map("RECORDS")?)
+    }
+
+    /// The lines of the programs, for people, once one is attached; none if they were not asked for, or this user may not
+    /// look for maps (`CAP_SYS_ADMIN`).
+    pub fn log(&self) -> Option<EbpfLogger<&'static dyn log::Log>> {
+        let id = self.id.filter(|_| log::max_level() != log::LevelFilter::Off)?;
+        let found = EbpfLogger::init_from_id(id);
+        found.inspect_err(|cause| debug!(%cause, "no lines of the programs")).ok()
     }
 
     /// Puts the children of `process` into the scope, until [`Object::unseed`].
@@ -211,8 +278,8 @@ impl Object {
     /// # Errors
     /// [`BpfError::Map`]
     pub fn counters(&self) -> Result<[u64; counter::COUNT as usize], BpfError> {
-        let map = self.ebpf.map("COUNTERS").ok_or_else(|| no_map("COUNTERS"))?;
-        let counters: PerCpuArray<&MapData, u64> = map.try_into().map_err(map_error("COUNTERS"))?;
+        let map = self.map("COUNTERS")?;
+        let counters: PerCpuArray<MapData, u64> = map.try_into().map_err(map_error("COUNTERS"))?;
         let mut sums = [0; counter::COUNT as usize];
         for (index, sum) in (0..).zip(&mut sums) {
             *sum = counters.get(&index, 0).map_err(map_error("COUNTERS"))?.iter().sum();
@@ -225,40 +292,30 @@ impl Object {
     /// # Errors
     /// [`BpfError::Program`]
     pub(super) fn try_out(&mut self, program: &str, count: u64, first: u64) -> Result<(), BpfError> {
-        let failed = failure(program);
-        let typed: &mut RawTracePoint = match self.ebpf.program_mut(program) {
-            Some(found) => found.try_into().map_err(failed("load"))?,
-            None => return Err(no_program(program)),
+        let loaded = match self.loaded.entry(program.to_owned()) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(self.linked.load(program, "", &self.hooks).map_err(failed(program, "load"))?)
+            }
         };
-        if typed.fd().is_err() {
-            typed.load().map_err(failed("load"))?;
-        }
-        let mut options = RawTracePointRunOptions::new();
-        options.args[0] = count;
-        options.args[1] = first;
-        typed.test_run(options).map_err(failed("run"))?;
-        Ok(())
+        program::run(loaded.0.as_fd(), [count, first]).map_err(|errno| failed(program, "run")(errno.into()))
     }
 
-    pub(super) fn hash<K: Pod, V: Pod>(&mut self, map: &'static str) -> Result<HashMap<&mut MapData, K, V>, BpfError> {
-        self.ebpf.map_mut(map).ok_or_else(|| no_map(map))?.try_into().map_err(map_error(map))
+    /// A map of the object, as one of `aya`'s.
+    pub(super) fn map(&self, map: &'static str) -> Result<Map, BpfError> {
+        let fd = self.linked.maps.get(map).ok_or_else(|| no_map(map))?;
+        let fd = fd.try_clone().map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })?;
+        MapData::from_fd(fd).and_then(Map::from_map_data).map_err(map_error(map))
+    }
+
+    pub(super) fn hash<K: Pod, V: Pod>(&self, map: &'static str) -> Result<HashMapOf<MapData, K, V>, BpfError> {
+        self.map(map)?.try_into().map_err(map_error(map))
     }
 }
 
-/// Where a program failed.
-pub(super) fn failure(program: &str) -> impl Fn(&'static str) -> Box<dyn Fn(ProgramError) -> BpfError + '_> + Copy {
-    move |stage| {
-        let program = program.to_owned();
-        Box::new(move |cause| BpfError::Program { program: program.clone(), stage, cause: Box::new(cause) })
-    }
-}
-
-pub(super) fn no_program(program: &str) -> BpfError {
-    BpfError::Program {
-        program: program.to_owned(),
-        stage: "load",
-        cause: Box::new(ProgramError::IOError(std::io::ErrorKind::NotFound.into())),
-    }
+/// A program that is not in force, and how far it came.
+pub(super) fn failed(program: &str, stage: &'static str) -> impl FnOnce(Refusal) -> BpfError {
+    move |cause| BpfError::Program { program: program.to_owned(), stage, cause }
 }
 
 pub(super) fn no_map(map: &'static str) -> BpfError {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, waitpid};
 
-use super::cgroup::ControlGroup;
+use super::cgroup::{self, ControlGroup};
 use super::lock::SocketLock;
 use super::object::{Attached, OBJECT};
 use super::watch::{Seen, Watch};
@@ -84,12 +84,16 @@ pub fn load(options: Options) -> Loaded {
         Ok(loaded) => loaded,
         Err(error) => return nothing(refused(&error), refused(&error), Err(error)),
     };
+    let needs_group = options.purpose != Purpose::DecideOrWatch || lsm.is_err();
+    let sockets: &[(&str, &str)] = if needs_group { &cgroup::HOOKS } else { &[] };
+    object.load_all(&[&TRACEPOINTS[..], sockets].concat());
     for (program, tracepoint) in TRACEPOINTS {
-        if let Err(error) = object.attach_tracepoint(program, tracepoint) {
+        if let Err(error) = object.attach(program, tracepoint) {
             return nothing(refused(&error), untried(), lsm);
         }
     }
-    let group = if options.purpose == Purpose::DecideOrWatch && lsm.is_ok() {
+    let reader = reader.with_log(object.log());
+    let group = if !needs_group {
         Group::NotNeeded
     } else {
         let locked = ControlGroup::make().and_then(|group| {

@@ -23,10 +23,14 @@ pub struct Record<'a> {
 }
 
 impl Reader {
-    /// `log`: the lines of the programs, for people.
-    pub(super) fn new(map: Map, log: Option<EbpfLogger<&'static dyn log::Log>>) -> Result<Self, BpfError> {
+    pub(super) fn new(map: Map) -> Result<Self, BpfError> {
         let ring = RingBuf::try_from(map).map_err(|cause| BpfError::Map { map: "RECORDS", cause: Box::new(cause) })?;
-        Ok(Self { ring, log })
+        Ok(Self { ring, log: None })
+    }
+
+    /// From now on `log`, the lines of the programs for people, is emptied along.
+    pub fn with_log(self, log: Option<EbpfLogger<&'static dyn log::Log>>) -> Self {
+        Self { log, ..self }
     }
 
     /// Readable while there are records.

@@ -147,9 +147,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_was_asked_for_is_that_one_or_none() {
-        let refused = aya::sys::SyscallError { call: "bpf_link_create", io_error: std::io::Error::from(Errno::PERM) };
-        let cause = Box::new(aya::programs::ProgramError::SyscallError(refused));
-        let error = BpfError::Program { program: "canary".into(), stage: "attach", cause };
+        let error = BpfError::Program { program: "canary".into(), stage: "attach", cause: Errno::PERM.into() };
         assert_eq!(error.errno(), Some(Errno::PERM));
         let refused = choose(Engine::Lsm, Some(&error)).unwrap_err();
         assert!(matches!(refused, PlanError::Engine { engine: Engine::Lsm, .. }), "{refused}");

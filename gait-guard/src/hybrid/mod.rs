@@ -58,7 +58,7 @@ impl Hybrid {
         let image = setup.image().map_err(Unfit::at(Stage::Load))?;
         let object = probes.object();
         object.fill(&image).map_err(Unfit::at(Stage::Load))?;
-        object.attach_tracepoint(PROGRAM.0, PROGRAM.1)?;
+        object.attach(PROGRAM.0, PROGRAM.1)?;
         let watch = probes.take_watch().ok_or_else(|| Unfit::silent("somebody else reads the records"))?;
         let (mut watch, decisions) = watch.deciding();
         let closed = setup.paths.a_closed_one().ok_or_else(|| Unfit::silent("there is nothing to try the floor on"))?;

@@ -30,7 +30,7 @@ fn watching(ring_bytes: u32) -> anyhow::Result<Object> {
     for (program, tracepoint) in
         [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")]
     {
-        object.attach_tracepoint(program, tracepoint)?;
+        object.attach(program, tracepoint)?;
     }
     Ok(object)
 }
