@@ -9,12 +9,13 @@ use rustix::fd::AsFd;
 use super::BpfError;
 use crate::sys::mapping::Image;
 
-/// `/sys/kernel/btf/vmlinux` as bytes, with the place of each type.
+/// `/sys/kernel/btf/vmlinux` as bytes, and where in it is what.
 pub struct Types {
     bytes: Bytes,
     strings: usize,
-    /// By type number: where it is.
+    /// Where every [`STRIDE`]th type is.
     places: Vec<u32>,
+    end: usize,
     /// Structures and unions that were asked for, by name.
     structures: Vec<(String, u32)>,
     hooks: Hooks,
@@ -75,6 +76,25 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
+/// A kernel has a hundred thousand types, and a few hundred of them are looked at.
+const STRIDE: u32 = 64;
+
+/// Bytes of a type beyond its head of twelve: so many, and so many for each of its members, by kind.
+const SIZES: [(u8, u8); 32] = {
+    let mut sizes = [(0, 0); 32];
+    sizes[kind::INT as usize].0 = 4;
+    sizes[kind::VAR as usize].0 = 4;
+    sizes[kind::DECL_TAG as usize].0 = 4;
+    sizes[kind::ARRAY as usize].0 = 12;
+    sizes[kind::STRUCT as usize].1 = 12;
+    sizes[kind::UNION as usize].1 = 12;
+    sizes[kind::DATASEC as usize].1 = 12;
+    sizes[kind::ENUM64 as usize].1 = 12;
+    sizes[kind::ENUM as usize].1 = 8;
+    sizes[kind::FUNC_PROTO as usize].1 = 8;
+    sizes
+};
+
 /// Structures in structures: no member that is asked for is deeper.
 const DEEPEST: u32 = 8;
 
@@ -106,48 +126,45 @@ impl Types {
         let types = header.saturating_add(word(8)? as usize);
         let end = types.saturating_add(word(12)? as usize);
         let strings = header.saturating_add(word(16)? as usize);
-        // Type 0 is void.
-        let mut places = Vec::with_capacity(end.saturating_sub(types).min(all.len()) / 24);
-        places.push(0);
+        let mut wanted = wanted.to_vec();
+        wanted.sort_unstable();
+        let mut places = Vec::new();
         let (mut structures, mut hooks) = (Vec::<(String, u32)>::new(), Vec::new());
-        let mut at = types;
+        let (mut at, mut number) = (types, 0_u32);
         while at < end {
-            let info = word(at + 4)?;
-            let (kind, length) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
-            let number = places.len() as u32;
-            let name = || Ok(all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default());
-            match kind {
-                kind::STRUCT | kind::UNION => {
-                    let name: &[u8] = name()?;
-                    if let Some(wanted) = wanted.iter().find(|wanted| is_called(name, wanted.as_bytes()))
-                        && !structures.iter().any(|(known, _)| known == wanted)
-                    {
-                        structures.push(((*wanted).to_owned(), number));
-                    }
-                }
-                kind::TYPEDEF => {
-                    if let Some(name) = name()?.strip_prefix(TRACEPOINT) {
-                        hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
-                    }
-                }
-                kind::FUNC => {
-                    if let Some(name) = name()?.strip_prefix(FUNCTION) {
-                        hooks.push((number, Hook::Function(until_zero(name).to_vec())));
-                    }
-                }
-                _ => {}
+            if number.is_multiple_of(STRIDE) {
+                places.push(at as u32);
             }
-            places.push(at as u32);
-            at += 12
-                + match kind {
-                    kind::INT | kind::VAR | kind::DECL_TAG => 4,
-                    kind::ARRAY => 12,
-                    kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => length * 12,
-                    kind::ENUM | kind::FUNC_PROTO => length * 8,
-                    _ => 0,
-                };
+            // Type 0 is void, and is not there.
+            number += 1;
+            let info = word(at + 4)?;
+            let kind = info >> 24 & 0x1f;
+            if matches!(kind, kind::STRUCT | kind::UNION | kind::TYPEDEF | kind::FUNC) {
+                let name = all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
+                match kind {
+                    kind::TYPEDEF => {
+                        if let Some(name) = name.strip_prefix(TRACEPOINT) {
+                            hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
+                        }
+                    }
+                    kind::FUNC => {
+                        if let Some(name) = name.strip_prefix(FUNCTION) {
+                            hooks.push((number, Hook::Function(until_zero(name).to_vec())));
+                        }
+                    }
+                    _ => {
+                        let name = until_zero(name);
+                        if let Ok(found) = wanted.binary_search_by(|wanted| wanted.as_bytes().cmp(name))
+                            && !structures.iter().any(|(known, _)| known == wanted[found])
+                        {
+                            structures.push((wanted[found].to_owned(), number));
+                        }
+                    }
+                }
+            }
+            at += size(info);
         }
-        Ok(Self { bytes, strings, places, structures, hooks: Hooks(hooks) })
+        Ok(Self { bytes, strings, places, end, structures, hooks: Hooks(hooks) })
     }
 
     /// What programs can be attached to.
@@ -177,9 +194,17 @@ impl Types {
         if bits.is_multiple_of(8) { Ok(bits / 8) } else { Err(missing()) }
     }
 
+    /// Where a type is.
+    fn place(&self, number: u32) -> Option<usize> {
+        let index = number.checked_sub(1)?;
+        let near = *self.places.get((index / STRIDE) as usize)?;
+        let place = (0..index % STRIDE).try_fold(near as usize, |at, _| Some(at + size(word(&self.bytes, at + 4)?)))?;
+        (place < self.end).then_some(place)
+    }
+
     /// Offset in bits and type of the member `name`.
     fn find(&self, of: u32, name: &[u8], depth: u32) -> Option<(u32, u32)> {
-        let place = *self.places.get(of as usize)? as usize;
+        let place = self.place(of)?;
         let info = word(&self.bytes, place + 4)?;
         if !matches!(info >> 24 & 0x1f, kind::STRUCT | kind::UNION) || depth == 0 {
             return None;
@@ -206,7 +231,7 @@ impl Types {
     /// A type without names and qualifiers.
     fn plain(&self, mut of: u32) -> u32 {
         for _ in 0..32 {
-            let place = self.places.get(of as usize).map_or(0, |place| *place as usize);
+            let Some(place) = self.place(of) else { break };
             let (Some(info), Some(next)) = (word(&self.bytes, place + 4), word(&self.bytes, place + 8)) else { break };
             match info >> 24 & 0x1f {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => of = next,
@@ -237,6 +262,12 @@ impl Hooks {
     fn number(&self, is_it: impl Fn(&Hook) -> bool) -> Option<u32> {
         self.0.iter().find(|(_, hook)| is_it(hook)).map(|(number, _)| *number)
     }
+}
+
+/// Bytes of a type, by the word that says what it is.
+fn size(info: u32) -> usize {
+    let (fixed, each) = SIZES[(info >> 24 & 0x1f) as usize];
+    12 + usize::from(fixed) + usize::from(each) * (info & 0xffff) as usize
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -316,6 +347,19 @@ mod tests {
         assert_eq!(names.map(|name| hooks.function(name)), [Some(7), None, None, None, None]);
         let names = ["sched", "sche", "sched_", "", "file_open"];
         assert_eq!(names.map(|name| hooks.tracepoint(name)), [Some(6), None, None, None, None]);
+    }
+
+    #[test]
+    fn types_are_found_however_many_are_before_them() {
+        let strings = b"\0outer\0a\0y\0";
+        let structure = |name, member, of: u32| vec![name, kind::STRUCT << 24 | 1, 8, member, of, 32];
+        for before in 0..3 * STRIDE {
+            let mut types = [0, kind::INT << 24, 4, 32].repeat(before as usize);
+            types.extend(structure(1, 7, before + 2));
+            types.extend(structure(0, 9, 1));
+            let found = parse(encode(&types, strings), &["outer"]).unwrap();
+            assert_eq!(found.offset("outer", "a.y").ok(), Some(8), "{before}");
+        }
     }
 
     #[test]
