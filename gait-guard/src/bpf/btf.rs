@@ -1,6 +1,7 @@
 //! Where the members of this kernel's structures are, and the numbers of its hooks, from the types that it publishes (BTF,
 //! Documentation/bpf/btf.rst). Read once a run: a single pass that keeps only what is asked for.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::ops::Deref;
 
@@ -280,7 +281,7 @@ fn is_called(bytes: &[u8], name: &[u8]) -> bool {
 }
 
 fn until_zero(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    CStr::from_bytes_until_nul(bytes).map_or(bytes, CStr::to_bytes)
 }
 
 #[cfg(test)]
