@@ -94,8 +94,8 @@ pub const HEADER: usize = 48;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address {
-    /// IPv4 in the first four bytes if `family` is 2.
-    pub bytes: [u8; 16],
+    /// The 16 bytes of the address, in words as they lie in memory; IPv4 in the first of them if `family` is 2.
+    pub ip: [u32; 4],
     /// `AF_INET` (2) or `AF_INET6` (10); a v4-mapped address is given as IPv4.
     pub family: u32,
     /// In the machine's byte order.

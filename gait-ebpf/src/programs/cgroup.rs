@@ -8,7 +8,6 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::macros::{btf_map, cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
-use aya_log_ebpf::warn;
 use gait_ebpf::record::{Address, counter, kind};
 use gait_ebpf::socket::{self, Expected, call};
 
@@ -32,13 +31,13 @@ const PASS: i32 = 1;
 
 /// Whether the call is the one that the current thread announced.
 #[inline(always)]
-fn judge(ctx: &SockAddrContext, which: u32, bytes: [u8; 16], is_v4: bool) -> i32 {
+fn judge(ctx: &SockAddrContext, which: u32, ip: [u32; 4], family: u32) -> i32 {
     let port: u32 = field!(ctx.sock_addr, user_port);
     let kind = field!(ctx.sock_addr, type_);
     let protocol = field!(ctx.sock_addr, protocol);
     let seen = socket::normal(Address {
-        bytes,
-        family: if is_v4 { socket::INET } else { socket::INET6 },
+        ip,
+        family,
         port: u32::from(u16::from_be(port as u16)),
         socket: kind,
         protocol,
@@ -57,7 +56,6 @@ fn judge(ctx: &SockAddrContext, which: u32, bytes: [u8; 16], is_v4: bool) -> i32
 fn refused(which: u32, seen: &Address) -> i32 {
     ring::count(counter::DENIED);
     let header = ring::header(kind::ADDRESS, which, 0);
-    warn!(&(), "socket call {} of thread {} refused: nobody announced it", which, header.tid);
     if !ring::put_address(header, seen) {
         ring::count(counter::NO_ROOM);
     }
@@ -66,9 +64,7 @@ fn refused(which: u32, seen: &Address) -> i32 {
 
 #[inline(always)]
 fn four(ctx: &SockAddrContext, which: u32) -> i32 {
-    let ip: u32 = field!(ctx.sock_addr, user_ip4);
-    let [a, b, c, d] = ip.to_ne_bytes();
-    judge(ctx, which, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], true)
+    judge(ctx, which, [field!(ctx.sock_addr, user_ip4), 0, 0, 0], socket::INET)
 }
 
 #[inline(always)]
@@ -76,13 +72,9 @@ fn six(ctx: &SockAddrContext, which: u32) -> i32 {
     // One field after the other: the context is no memory that could be copied.
     let word = |at: usize| {
         // SAFETY: the kernel's context.
-        let word: u32 =
-            unsafe { core::ptr::read_volatile((&raw const (*ctx.sock_addr).user_ip6).cast::<u32>().add(at)) };
-        word.to_ne_bytes()
+        unsafe { core::ptr::read_volatile((&raw const (*ctx.sock_addr).user_ip6).cast::<u32>().add(at)) }
     };
-    let (a, b, c, d) = (word(0), word(1), word(2), word(3));
-    let bytes = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]];
-    judge(ctx, which, bytes, false)
+    judge(ctx, which, [word(0), word(1), word(2), word(3)], socket::INET6)
 }
 
 /// `connect` to IPv4.
@@ -131,5 +123,5 @@ pub fn on_sock_create(ctx: SockContext) -> i32 {
     if socket::is_mediated(kind, protocol) {
         return PASS;
     }
-    refused(call::CREATE, &Address { bytes: [0; 16], family, port: 0, socket: kind, protocol })
+    refused(call::CREATE, &Address { ip: [0; 4], family, port: 0, socket: kind, protocol })
 }

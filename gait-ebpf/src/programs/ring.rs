@@ -6,7 +6,6 @@ use core::ptr;
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
-use aya_log_ebpf::warn;
 use gait_ebpf::record::{ARGUMENT_BYTES, Address, HEADER, Header, counter};
 use gait_ebpf::tables::PATH_BYTES;
 
@@ -186,8 +185,6 @@ fn output_as(record: *mut u8, size: u64, how: u64) -> bool {
     let failed = unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, how) };
     if failed == 0 {
         count(counter::RECORDED);
-    } else {
-        warn!(&(), "no room for a record");
     }
     failed == 0
 }
