@@ -7,11 +7,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use gait_core::digest::Sha256Hex;
 use gait_core::intent::{
     Args, Context, EndpointClass, Intent, IntentParts, IntentRequest, Provenance, Target, TargetKind,
 };
 use gait_core::name::name;
-use gait_core::policy::compile::{CompileError, CompiledPolicy, Kind, Limits};
+use gait_core::policy::compile::{CompileError, CompiledPolicy, Kind, Limits, decode};
 use gait_core::policy::{Policy, Strictness, evaluate};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -289,6 +290,10 @@ fn check(document: &Value, subjects: &[Subject]) -> Result<usize, TestCaseError>
     let policy = Policy::parse(&document.to_string(), Strictness::Lenient).unwrap();
     let (context, kinds) = (context(), kinds());
     let compiled = CompiledPolicy::compile(&policy, &context, kinds.clone(), &Limits::default()).unwrap();
+    let key = Sha256Hex::of(document.to_string());
+    let stored = compiled.store(&key).unwrap();
+    let again = decode(&stored.bytes, &key, &context, kinds.clone());
+    prop_assert_eq!(again.as_ref(), Ok(&(compiled.clone(), stored.tables_sha256)));
     let mut by_rule = 0;
     for Subject { kind, value, host: (host, port) } in subjects {
         let kind = &kinds[*kind];

@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod bpf;
+pub mod cache;
 pub mod event;
 pub mod exec;
 pub mod host;

@@ -28,6 +28,7 @@ pub use plan::{Demands, PlanError, explain};
 pub use scratch::{Scratch, ScratchError};
 
 use crate::bpf::probes;
+use crate::cache::Cache;
 use crate::host;
 use crate::hybrid::{self, GrantError};
 use crate::intent::{ContextError, Translator};
@@ -209,14 +210,15 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     Command::new(&request.command, [], path)?;
     let mut report = host::probe();
     let options = settle::options(&request);
+    let cache = Cache::below(&request.state);
     // Side by side, since each takes long; whatever comes first, nothing is left in the kernel if one of them fails.
     let (prepared, loaded) = std::thread::scope(|scope| {
         let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || probes::load(options));
-        let prepared = Prepared::of(&request);
+        let prepared = Prepared::of(&request, &cache);
         let loaded = loading.ok().and_then(|thread| thread.join().ok());
         (prepared, loaded.unwrap_or_else(|| probes::load(options)))
     });
-    let Prepared { scratch, environment, withheld, translator, variables, effective, rules } = prepared?;
+    let Prepared { scratch, environment, withheld, translator, variables, effective, policy_yaml, rules } = prepared?;
     let dirs = Dirs {
         state: request.state.clone(),
         out: request.out.clone(),
@@ -227,6 +229,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         policy: rules.tables(),
         context: &Arc::new(translator.context().clone()),
         paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
+        cache: &cache,
     };
     let mut settled = settle::settle(request.engine, loaded.fire(), &setup, &mut report)?;
     for (layer, state) in &report.0 {
@@ -238,7 +241,6 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let unsealed = crate::session::unsealed_runs(&request.state);
     let passed = environment.len() as u32;
     let command = Command::new(&request.command, environment, path)?;
-    let policy_yaml = effective.to_yaml().into_bytes();
     let mut layers = request.demands.layers(&report, &effective)?;
     // What the supervisor opens for the agent still can't be mapped executable.
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
@@ -351,19 +353,23 @@ struct Prepared {
     translator: Translator,
     variables: Variables,
     effective: Policy,
+    /// The same as text.
+    policy_yaml: Vec<u8>,
     rules: PolicyRules,
 }
 
 impl Prepared {
-    fn of(request: &Request) -> Result<Self, ExecError> {
+    fn of(request: &Request, cache: &Cache) -> Result<Self, ExecError> {
         let scratch = Scratch::make(&request.workspace)?;
         let (environment, withheld) = environment(request, &scratch);
         let workspace = request.workspace.as_os_str().as_encoded_bytes();
         let translator = Translator::new(&request.identity, workspace, &request.risk_class)?;
         let variables = plan::variables(request, scratch.path());
         let effective = request.policy.expand(&variables)?;
-        let rules = PolicyRules::new(effective.clone(), translator.context().clone())?;
-        Ok(Self { scratch, environment, withheld, translator, variables, effective, rules })
+        let policy_yaml = effective.to_yaml().into_bytes();
+        let texts = [request.policy_source.as_slice(), &policy_yaml];
+        let rules = PolicyRules::kept(effective.clone(), translator.context().clone(), &texts, cache)?;
+        Ok(Self { scratch, environment, withheld, translator, variables, effective, policy_yaml, rules })
     }
 }
 

@@ -260,7 +260,7 @@ pub(super) fn plan(
             digest: facts.policy.digest()?.to_string(),
             file_sha256: sha(facts.policy_yaml),
             source_sha256: sha(&request.policy_source),
-            tables_sha256: sha(&rules.tables().table_bytes()?),
+            tables_sha256: rules.tables_sha256()?.to_string(),
             extensions: facts.policy.extensions().into_iter().map(str::to_owned).collect(),
         },
         floor: FLOOR.into(),

@@ -27,6 +27,7 @@ pub use self::reach::{Place, Reading, Span};
 use crate::bpf::canary::Stage;
 use crate::bpf::probes::Probes;
 use crate::bpf::watch::{Decisions, Watch};
+use crate::cache::Cache;
 use crate::intent::Translator;
 use crate::kernel::feed::Feed;
 use crate::kernel::{Setup, Unfit};
@@ -118,6 +119,7 @@ pub fn check(probes: &mut Probes) -> Result<(), Unfit> {
         context: &Arc::new(context.clone()),
         // Everything is closed to the child of the test.
         paths: &GuardedPaths::new([PathBuf::from("/")], []),
+        cache: &Cache::none(),
     };
     Hybrid::start(probes, &setup, Grants::default()).map(drop)
 }

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use gait_core::intent::{EndpointClass, TargetKind};
 use gait_core::name::name;
-use gait_core::policy::compile::{CompiledPolicy, Kind, Limits};
+use gait_core::policy::compile::Kind;
 use gait_core::policy::{Policy, Strictness};
 
 use super::Setup;
 use crate::bpf::BpfError;
 use crate::bpf::image::Image;
+use crate::cache::Question;
 
 const LOOK: Kind = Kind {
     tool_name: Cow::Borrowed("look"),
@@ -38,9 +39,10 @@ pub(super) fn add(image: Image, setup: &Setup<'_>) -> Result<Image, BpfError> {
     let text = policy(&closed, &unchanged, &setup.paths.holders());
     let cannot = |what| BpfError::Floor { what };
     let policy = Policy::parse(&text, Strictness::Strict).map_err(|error| cannot(error.to_string()))?;
-    let compiled = CompiledPolicy::compile(&policy, setup.context, [LOOK, CHANGE, MOVE], &Limits::default());
-    let compiled = compiled.map_err(|error| cannot(error.to_string()))?;
-    image.with_floor(&compiled, [LOOK, CHANGE, MOVE])
+    let kinds = [LOOK, CHANGE, MOVE];
+    let question = Question { policy: &policy, texts: &[text.as_bytes()], context: setup.context, kinds: &kinds };
+    let compiled = setup.cache.compile(question).map_err(|error| cannot(error.to_string()))?.policy;
+    image.with_floor(&compiled, kinds)
 }
 
 /// A policy that blocks looking at `closed`, changing `unchanged`, each at and below, and moving that or `holders`.

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::bpf::BpfError;
 use crate::bpf::canary::Stage;
 use crate::bpf::image::Image;
+use crate::cache::Cache;
 use crate::session::GuardedPaths;
 
 /// Why an engine can't be used here.
@@ -54,6 +55,8 @@ pub struct Setup<'a> {
     pub context: &'a Arc<Context>,
     /// What no policy opens.
     pub paths: &'a GuardedPaths,
+    /// May have the tables of the floor already.
+    pub cache: &'a Cache,
 }
 
 impl Setup<'_> {

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use gait_core::canonical::CanonicalError;
+use gait_core::digest::Sha256Hex;
 use gait_core::intent::{Context, Intent};
 use gait_core::policy::compile::{CompileError, CompiledPolicy, Kind, Limits};
 use gait_core::policy::{Policy, Verdict, evaluate};
 
 use super::config::{Rules, Said};
+use crate::cache::{Cache, Compiled, Question};
 use crate::event::Action;
 use crate::intent::{Subject, kinds};
 
@@ -16,6 +19,8 @@ pub struct PolicyRules {
     policy: Policy,
     context: Arc<Context>,
     compiled: Arc<CompiledPolicy>,
+    /// Of the tables, if it is known already.
+    tables_sha256: Option<Sha256Hex>,
     /// Tables of `sys.*` kinds, made at first sight.
     later: Mutex<HashMap<Kind, CompiledPolicy>>,
 }
@@ -26,14 +31,31 @@ impl PolicyRules {
     /// # Errors
     /// [`CompileError`] if the tables get too large.
     pub fn new(policy: Policy, context: Context) -> Result<Self, CompileError> {
+        Self::kept(policy, context, &[], &Cache::none())
+    }
+
+    /// As [`PolicyRules::new`], with tables that `cache` may have already; `texts` are those that `policy` follows from.
+    ///
+    /// # Errors
+    /// As [`PolicyRules::new`].
+    pub fn kept(policy: Policy, context: Context, texts: &[&[u8]], cache: &Cache) -> Result<Self, CompileError> {
         let context = Arc::new(context);
-        let compiled = Arc::new(CompiledPolicy::compile(&policy, &context, kinds(), &Limits::default())?);
-        Ok(Self { policy, context, compiled, later: Mutex::default() })
+        let question = Question { policy: &policy, texts, context: &context, kinds: &kinds() };
+        let Compiled { policy: compiled, tables_sha256, .. } = cache.compile(question)?;
+        Ok(Self { policy, context, compiled: Arc::new(compiled), tables_sha256, later: Mutex::default() })
     }
 
     /// The tables: for Landlock's bounds and the digest in the plan.
     pub fn tables(&self) -> &Arc<CompiledPolicy> {
         &self.compiled
+    }
+
+    /// The SHA-256 of the tables in their canonical form.
+    ///
+    /// # Errors
+    /// [`CanonicalError`] never for a policy that was parsed.
+    pub fn tables_sha256(&self) -> Result<Sha256Hex, CanonicalError> {
+        self.tables_sha256.map_or_else(|| Ok(Sha256Hex::of(self.compiled.table_bytes()?)), Ok)
     }
 
     fn decide(&self, tables: &CompiledPolicy, subject: &Subject<'_>) -> Option<Verdict> {

@@ -13,6 +13,8 @@ mod hybrid;
 mod identity;
 #[path = "end_to_end/inspect.rs"]
 mod inspect;
+#[path = "end_to_end/kept.rs"]
+mod kept;
 #[path = "end_to_end/path_of_a_syscall.rs"]
 mod path_of_a_syscall;
 #[path = "end_to_end/probes.rs"]
@@ -32,6 +34,7 @@ fn main() -> std::process::ExitCode {
         hybrid::tests(),
         identity::tests(),
         inspect::tests(),
+        kept::tests(),
         probes::tests(),
         volume::tests(),
     ];

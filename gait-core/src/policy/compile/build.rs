@@ -26,6 +26,17 @@ pub(super) struct Builder<'p> {
     known_joins: HashMap<Arc<[u32]>, u32>,
 }
 
+/// What becomes of what the tables can't decide.
+pub(super) fn undecidable() -> Decision {
+    Decision {
+        verdict: Verdict::Block,
+        reason_codes: vec!["guard_engine_undecidable".to_owned()],
+        violations: vec!["guard_engine_undecidable".to_owned()],
+        matched_rule: None,
+        required_approvals: 0,
+    }
+}
+
 /// A table by its number, and what its end classes mean.
 type NumberedTable = (u32, Arc<[Ends; 2]>);
 
@@ -108,13 +119,7 @@ impl<'p> Builder<'p> {
             kinds: Vec::new(),
             ids: FastMap::default(),
             context: Arc::clone(context),
-            undecidable: Decision {
-                verdict: Verdict::Block,
-                reason_codes: vec!["guard_engine_undecidable".to_owned()],
-                violations: vec!["guard_engine_undecidable".to_owned()],
-                matched_rule: None,
-                required_approvals: 0,
-            },
+            undecidable: undecidable(),
         };
         let budget = Budget { states: limits.states, work: limits.work };
         let (known_tables, known_joins) = (Vec::new(), HashMap::new());

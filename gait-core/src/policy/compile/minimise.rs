@@ -132,9 +132,17 @@ impl<'a> Partition<'a> {
 
     /// A number that tells apart rows that lead to different classes.
     fn sum(&self, state: u32) -> u64 {
-        row(self.dfa, state).iter().fold(0, |sum: u64, target| {
-            (sum.rotate_left(5) ^ u64::from(self.parts[*target as usize])).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        })
+        let mixed = |sum: u64, part: u64| (sum.rotate_left(5) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let part = |target: &u32| u64::from(self.parts[*target as usize]);
+        // Four sums at a time, none of which waits for another.
+        let (fours, rest) = row(self.dfa, state).as_chunks::<4>();
+        let mut sums = [0; 4];
+        for four in fours {
+            for (sum, target) in sums.iter_mut().zip(four) {
+                *sum = mixed(*sum, part(target));
+            }
+        }
+        sums.into_iter().chain(rest.iter().map(part)).fold(0, mixed)
     }
 
     /// Whether the states of each class agree in where they lead.

@@ -11,12 +11,14 @@
 
 mod build;
 mod byte_dfa;
+mod bytes;
 mod hash;
 mod intent;
 mod kind;
 mod minimise;
 mod nfa;
 mod prefix;
+mod read;
 mod table;
 mod tables_view;
 mod unit;
@@ -25,16 +27,17 @@ mod walk;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::build::Builder;
+pub use self::bytes::Stored;
 use self::hash::FastMap;
 pub use self::kind::Kind;
+pub use self::read::{DecodeError, decode};
 use self::table::Table;
 pub use self::tables_view::{Ask, Automata};
 use super::evaluate::Decision;
-use super::model::{Policy, Verdict};
-use crate::canonical::{CanonicalError, canonical_bytes};
+use super::model::Policy;
 use crate::intent::{Context, EndpointClass, TargetKind};
 
 /// How much a compiled policy may take. What exceeds it is refused with the pattern that costs most.
@@ -105,7 +108,7 @@ pub enum CompileError {
 pub struct KindId(u32);
 
 /// A policy compiled for one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledPolicy {
     tables: Vec<Table>,
     /// What combinations of end classes mean: an index into `outcomes` each.
@@ -119,7 +122,7 @@ pub struct CompiledPolicy {
 }
 
 /// What a policy says about one kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct CompiledKind {
     kind: Kind,
     shape: Shape,
@@ -128,7 +131,7 @@ struct CompiledKind {
 }
 
 /// How a kind is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Shape {
     /// Always like this: an index into `outcomes`.
@@ -147,7 +150,7 @@ enum Shape {
 }
 
 /// A table and what its ends mean: `join[first * width + second]` for two end classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Join {
     table: u32,
     join: u32,
@@ -238,37 +241,6 @@ impl CompiledPolicy {
         let all = self.kinds.iter().filter(of_class).flat_map(|kind| kind.prefixes.iter().map(Vec::as_slice));
         prefix::outermost(all.collect())
     }
-
-    /// The tables in one canonical form: the same for the same policy, context and kinds on every machine.
-    /// Its SHA-256 is `plan.policy.tables_sha256` (contract guarded-run 4).
-    ///
-    /// The form is `gait-tables-1` and a zero byte; the number of tables and each table; the number of joins
-    /// and each join as its length and its entries; and as canonical JSON the outcomes and kinds. All
-    /// numbers are 32 bits, little-endian.
-    ///
-    /// # Errors
-    /// [`CanonicalError`] never for a policy that was parsed.
-    pub fn table_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
-        let mut out = b"gait-tables-1\0".to_vec();
-        put(&mut out, self.tables.len());
-        for table in &self.tables {
-            table.write(&mut out);
-        }
-        put(&mut out, self.joins.len());
-        for join in &self.joins {
-            put(&mut out, join.len());
-            out.extend(join.iter().flat_map(|outcome| outcome.to_le_bytes()));
-        }
-        let outcomes: Vec<_> = self.outcomes.iter().map(OutcomeRecord::from).collect();
-        let kinds: Vec<_> = self.kinds.iter().map(KindRecord::from).collect();
-        out.extend(canonical_bytes(&(outcomes, kinds))?);
-        Ok(out)
-    }
-}
-
-fn put(out: &mut Vec<u8>, number: usize) {
-    // Numbers of tables and joins are bounded by those of kinds and combinations.
-    out.extend((number as u32).to_le_bytes());
 }
 
 /// Whether a path has no empty segment, no `.`, no `..`: those of the kernel never do.
@@ -296,48 +268,4 @@ fn names_host(value: &[u8], domain: &[u8]) -> bool {
     port.is_some_and(|port| port.iter().all(u8::is_ascii_digit))
         && domain.iter().all(is_plain)
         && domain.last().is_some_and(|last| *last != b'.')
-}
-
-/// An outcome in [`CompiledPolicy::table_bytes`].
-#[derive(Serialize)]
-struct OutcomeRecord<'a> {
-    matched_rule: Option<&'a str>,
-    reason_codes: &'a [String],
-    required_approvals: u64,
-    verdict: Verdict,
-    violations: &'a [String],
-}
-
-impl<'a> From<&'a Decision> for OutcomeRecord<'a> {
-    fn from(decision: &'a Decision) -> Self {
-        Self {
-            matched_rule: decision.matched_rule.as_deref(),
-            reason_codes: &decision.reason_codes,
-            required_approvals: decision.required_approvals,
-            verdict: decision.verdict,
-            violations: &decision.violations,
-        }
-    }
-}
-
-/// A kind in [`CompiledPolicy::table_bytes`].
-#[derive(Serialize)]
-struct KindRecord<'a> {
-    endpoint_class: EndpointClass,
-    operation: &'a str,
-    shape: Shape,
-    target_kind: TargetKind,
-    tool_name: &'a str,
-}
-
-impl<'a> From<&'a CompiledKind> for KindRecord<'a> {
-    fn from(CompiledKind { kind, shape, .. }: &'a CompiledKind) -> Self {
-        Self {
-            endpoint_class: kind.endpoint_class,
-            operation: &kind.operation,
-            shape: *shape,
-            target_kind: kind.target_kind,
-            tool_name: &kind.tool_name,
-        }
-    }
 }

@@ -54,10 +54,15 @@ impl Table {
             columns.push(before.into_iter().map(|column| after[usize::from(column)]).collect());
             dfas.push(smallest);
         }
-        Ok(Self::lay_out(spelling.classes(), &dfas, &columns, &marks))
+        Self::lay_out(spelling.classes(), &dfas, &columns, &marks).ok_or(TooLarge)
     }
 
-    fn lay_out(byte_classes: &[u8; 256], dfas: &[ByteDfa], columns: &[Vec<u8>], marks: &Marks) -> (Self, [Ends; 2]) {
+    fn lay_out(
+        byte_classes: &[u8; 256],
+        dfas: &[ByteDfa],
+        columns: &[Vec<u8>],
+        marks: &Marks,
+    ) -> Option<(Self, [Ends; 2])> {
         // A column of the table is one of each automaton.
         let mut pairs: Vec<Vec<u8>> = Vec::new();
         let classes = byte_classes.map(|class| {
@@ -74,10 +79,9 @@ impl Table {
         let mut cells = Vec::new();
         let mut starts = [0; 2];
         let mut ends: [Ends; 2] = Default::default();
-        let mut end_classes: [Vec<u32>; 2] = Default::default();
         for (which, dfa) in dfas.iter().enumerate() {
             let base = cells.len() as u32;
-            starts[which] = base;
+            starts[which] = base + dfa.start * width;
             let mut numbers = Vec::new();
             for (row, mark) in dfa.next.chunks(dfa.width).zip(&dfa.ends) {
                 cells.extend(pairs.iter().map(|pair| base + row[usize::from(pair[which])] * width));
@@ -87,15 +91,21 @@ impl Table {
                     numbers.len() - 1
                 });
                 cells.push(end as u32);
-                end_classes[which].push(end as u32);
             }
         }
-        let walkers = [0, 1].map(|which| {
-            let dfa = &dfas[which];
-            let classes = byte_classes.map(|class| columns[which][usize::from(class)]);
-            Walker::of(&classes, dfa.width, &dfa.next, &end_classes[which], dfa.start)
-        });
-        (Self { classes, cells: cells.into(), width, starts, walkers }, ends)
+        Some((Self::of_cells(classes, cells.into(), width, starts)?, ends))
+    }
+
+    /// The table of these cells; `None` if they are not two automata, each in rows of its own: the anchored one, which
+    /// starts in the first row, then the floating one, which starts where its rows begin.
+    pub(super) fn of_cells(classes: [u8; 256], cells: Box<[u32]>, width: u32, starts: [u32; 2]) -> Option<Self> {
+        let columns = width.checked_sub(1)?;
+        if starts[0] != 0 || classes.iter().any(|column| u32::from(*column) >= columns) {
+            return None;
+        }
+        let (anchored, floating) = cells.split_at_checked(starts[1] as usize)?;
+        let walkers = [walker(&classes, anchored, width, 0)?, walker(&classes, floating, width, starts[1])?];
+        Some(Self { classes, cells, width, starts, walkers })
     }
 
     /// The end classes of `bytes` in both automata.
@@ -127,6 +137,11 @@ impl Table {
         Automata { classes: &self.classes, cells: &self.cells, width: self.width, starts: self.starts }
     }
 
+    /// The greatest end class of each automaton.
+    pub(super) fn last_ends(&self) -> [u32; 2] {
+        [self.walkers[0].last_end(), self.walkers[1].last_end()]
+    }
+
     /// How many cells there are.
     pub(super) fn len(&self) -> usize {
         self.cells.len()
@@ -139,6 +154,26 @@ impl Table {
         let head = [self.width, self.starts[0], self.starts[1], self.cells.len() as u32];
         out.extend(head.iter().chain(&self.cells).flat_map(|number| number.to_le_bytes()));
     }
+}
+
+/// The automaton of `cells`, whose rows are named by their first cell plus `base`; it starts in the first.
+fn walker(classes: &[u8; 256], cells: &[u32], width: u32, base: u32) -> Option<Walker> {
+    let (width, columns) = (width as usize, width as usize - 1);
+    let states = cells.len() / width;
+    if states == 0 || states * width != cells.len() {
+        return None;
+    }
+    // By cell: the number of the row that it begins. Cheaper than to divide as often as there are cells.
+    let mut numbers = vec![u32::MAX; cells.len()];
+    numbers.iter_mut().step_by(width).zip(0..).for_each(|(number, row)| *number = row);
+    let number = |cell: &u32| numbers.get(cell.wrapping_sub(base) as usize).copied().unwrap_or(u32::MAX);
+    let (mut rows, mut ends) = (Vec::with_capacity(states * columns), Vec::with_capacity(states));
+    for row in cells.chunks_exact(width) {
+        let (end, next) = row.split_last()?;
+        rows.extend(next.iter().map(number));
+        ends.push(*end);
+    }
+    rows.iter().all(|row| *row != u32::MAX).then(|| Walker::of(classes, columns, &rows, &ends, 0))
 }
 
 /// Whether a pattern can match at any depth, so that it belongs into the floating automaton.

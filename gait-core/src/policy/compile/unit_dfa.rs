@@ -1,5 +1,7 @@
 //! Patterns made deterministic, over classes of units.
 
+use std::rc::Rc;
+
 use super::hash::FastMap;
 use super::nfa::{ListId, Loop, Nfa, NodeId};
 use super::unit::{Alphabet, UnitClass};
@@ -116,8 +118,8 @@ impl UnitDfa {
 struct Builder<'a> {
     nfa: &'a Nfa<'a>,
     dfa: UnitDfa,
-    sets: Vec<Box<[NodeId]>>,
-    known: FastMap<Box<[NodeId]>, u32>,
+    sets: Vec<Rc<[NodeId]>>,
+    known: FastMap<Rc<[NodeId]>, u32>,
     /// The nodes of the state that is looked for.
     active: Vec<NodeId>,
     work: &'a mut usize,
@@ -137,15 +139,15 @@ impl Builder<'_> {
         lists.sort_unstable();
         lists.dedup();
         self.dfa.marks.push(marks.intern(&lists));
-        let set: Box<[NodeId]> = self.active.as_slice().into();
-        self.sets.push(set.clone());
+        let set: Rc<[NodeId]> = self.active.as_slice().into();
+        self.sets.push(Rc::clone(&set));
         self.known.insert(set, id);
         Ok(id)
     }
 
     /// Fills in where state `at` leads.
     fn expand(&mut self, at: usize, alphabet: &Alphabet, marks: &mut Marks) -> Result<(), TooLarge> {
-        let set = self.sets[at].clone();
+        let set = Rc::clone(&self.sets[at]);
         let slash = alphabet.slash();
         // Classes with an edge of their own; all others but `/` lead where class 0 leads.
         let mut special: Vec<UnitClass> = Vec::new();

@@ -71,6 +71,11 @@ impl Walker {
         Self { columns: *classes, nodes, text: maker.text.into(), rows: branches.into(), start }
     }
 
+    /// The greatest end class of a state.
+    pub(super) fn last_end(&self) -> u32 {
+        self.nodes.iter().map(|node| node.end).max().unwrap_or(0)
+    }
+
     /// The end class of `bytes`.
     #[inline]
     pub(super) fn walk(&self, bytes: &[u8]) -> u32 {

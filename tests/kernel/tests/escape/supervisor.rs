@@ -1,6 +1,7 @@
 //! SUP and SEC: the guard itself, its files, and what it writes down.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::DirBuilderExt;
 
 use anyhow::{Context, ensure};
 use kernel_suite::denial::{Denial, KILLED, denial};
@@ -35,6 +36,11 @@ fn own_files() -> Vec<Denial> {
         ensure!(made.code == 0, "gait keys init: {made:?}");
         Ok(())
     };
+    let kept = |scene: &Scene| {
+        let folder = scene.path("{R}/home/.gait/compiled");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(std::fs::write(folder.join("entry"), "an entry")?)
+    };
     let guards = |name: &str| denial(name).policy(ALLOW_ALL).setup(key);
     vec![
         guards("SUP-07 the signing key").runs(&["/bin/sh", "-c", "cat {R}/home/.gait/keys/*"]).shows("=").recorded(
@@ -42,6 +48,21 @@ fn own_files() -> Vec<Denial> {
             "{R}/home/.gait/keys",
             "guard_floor_guard_access",
         ),
+        guards("SUP-07 what is kept of compiled policies, read")
+            .setup(kept)
+            .runs(&["/bin/cat", "{R}/home/.gait/compiled/entry"])
+            .shows("an entry")
+            .recorded("fs.read", "{R}/home/.gait/compiled/entry", "guard_floor_guard_access"),
+        guards("SUP-07 what is kept of compiled policies, changed")
+            .setup(kept)
+            .calls(&["open s:{R}/home/.gait/compiled/entry 0o1001"])
+            .changes("{R}/home/.gait/compiled/entry")
+            .recorded("fs.write", "{R}/home/.gait/compiled/entry", "guard_floor_guard_access"),
+        guards("SUP-07 what is kept of compiled policies, added to")
+            .setup(kept)
+            .calls(&["openat -100 s:{R}/home/.gait/compiled/evil 0o101 0o600"])
+            .changes("{R}/home/.gait/compiled/evil")
+            .recorded("fs.write", "{R}/home/.gait/compiled/evil", "guard_floor_guard_access"),
         guards("SUP-07 the policy file")
             .setup(|scene| Ok(std::fs::write(scene.path("{R}/policy.yaml"), ALLOW_ALL)?))
             .calls(&["open s:{R}/policy.yaml 0o2001"])
