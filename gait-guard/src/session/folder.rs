@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use gait_core::journal::Segments;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
@@ -279,12 +280,27 @@ impl SegmentFiles {
         Ok(files)
     }
 
-    /// Puts all lines on the disk.
+    /// Puts all lines on the disk, on a thread of its own: what is read of them meanwhile needs no disk.
     ///
     /// # Errors
-    /// They may not be there.
-    pub fn sync(&mut self) -> io::Result<()> {
-        self.to_sync()?.iter().try_for_each(File::sync_data)
+    /// The current segment has no second descriptor.
+    pub(super) fn start_sync(&mut self) -> io::Result<Syncing> {
+        let files = self.to_sync()?;
+        let sync = move || files.iter().try_for_each(File::sync_data);
+        Ok(Syncing(std::thread::Builder::new().name("journal".into()).spawn(sync)?))
+    }
+}
+
+/// The end of a journal on its way to the disk.
+pub(super) struct Syncing(JoinHandle<io::Result<()>>);
+
+impl Syncing {
+    /// Waits until it is there.
+    ///
+    /// # Errors
+    /// It may not be.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.0.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs the journal is gone")))
     }
 }
 
