@@ -67,6 +67,9 @@ impl Presigned {
             let bytes = known.unwrap_or_else(|| key.sign_bytes(trace.digest()));
             trace.line(&Signature::of_bytes(&key_id, trace.digest(), &bytes))
         };
-        side_by_side(traces, |piece| piece.iter().map(|trace| line(trace)).collect::<Vec<_>>()).into_iter().flatten().collect()
+        side_by_side(traces, |piece| piece.iter().map(|trace| line(trace)).collect::<Vec<_>>())
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }

@@ -20,7 +20,9 @@ pub(super) fn side_by_side<T: Sync, R: Send>(all: &[T], work: impl Fn(&[T]) -> R
     let work = &work;
     thread::scope(|scope| {
         let started: Vec<_> = pieces
-            .map(|piece| Builder::new().name("derive".into()).spawn_scoped(scope, move || work(piece)).map_err(|_| piece))
+            .map(|piece| {
+                Builder::new().name("derive".into()).spawn_scoped(scope, move || work(piece)).map_err(|_| piece)
+            })
             .collect();
         let done = started.into_iter().map(|started| match started {
             Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),

@@ -124,3 +124,32 @@ fn by_parent(parent: i32) -> Vec<i32> {
     let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     processes.filter(|&pid| crate::notify::parent_of(pid) == Some(parent)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_child_is_found_while_threads_come_and_go() {
+        let me = std::process::id() as i32;
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = std::thread::spawn(std::thread::yield_now).join();
+                }
+            });
+            let seen = (0..200).filter(|_| children(me).contains(&pid)).count();
+            is_over.store(true, Ordering::Relaxed);
+            // It is the child of a thread that stays.
+            assert_eq!(seen, 200);
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children(me).contains(&pid));
+    }
+}

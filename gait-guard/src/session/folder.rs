@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use gait_core::journal::Segments;
@@ -283,16 +284,25 @@ impl SegmentFiles {
     /// Puts all lines on the disk, on a thread of its own: what is read of them meanwhile needs no disk.
     ///
     /// # Errors
-    /// The current segment has no second descriptor.
+    /// The current segment has no second descriptor; without a thread, they may not be there.
     pub(super) fn start_sync(&mut self) -> io::Result<Syncing> {
-        let files = self.to_sync()?;
-        let sync = move || files.iter().try_for_each(File::sync_data);
-        Ok(Syncing(std::thread::Builder::new().name("journal".into()).spawn(sync)?))
+        let files = Arc::new(self.to_sync()?);
+        let mine = Arc::clone(&files);
+        let started = std::thread::Builder::new().name("journal".into()).spawn(move || sync_all(&mine));
+        match started {
+            Ok(thread) => Ok(Syncing(Some(thread))),
+            // There is no thread to be had.
+            Err(_) => sync_all(&files).map(|()| Syncing(None)),
+        }
     }
 }
 
 /// The end of a journal on its way to the disk.
-pub(super) struct Syncing(JoinHandle<io::Result<()>>);
+pub(super) struct Syncing(Option<JoinHandle<io::Result<()>>>);
+
+fn sync_all(files: &[File]) -> io::Result<()> {
+    files.iter().try_for_each(File::sync_data)
+}
 
 impl Syncing {
     /// Waits until it is there.
@@ -300,7 +310,8 @@ impl Syncing {
     /// # Errors
     /// It may not be.
     pub(super) fn finish(self) -> io::Result<()> {
-        self.0.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs the journal is gone")))
+        let Some(thread) = self.0 else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs the journal is gone")))
     }
 }
 
