@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::lines::{Lines, Results, UnsignedTrace};
 use super::receipt::{Counters, JournalState, Receipt};
+use super::threads::side_by_side;
 use crate::canonical::{CanonicalError, canonical_bytes, digest_of};
 use crate::journal::{Chain, Ending, Ledger, Tally};
 use crate::policy::Verdict;
@@ -181,6 +182,22 @@ impl<'a> Derivation<'a> {
         let (lines, mut results) = (Lines::new(self.ledger.open()), Results::default());
         let groups = self.groups.iter().map(move |group| self.group_records(&lines, &mut results, group));
         std::iter::once_with(|| self.run_records()).chain(groups)
+    }
+
+    /// The same, those of a large run made side by side.
+    ///
+    /// # Errors
+    /// As [`Derivation::records`].
+    pub(super) fn all_records(&self) -> Result<Vec<Records>, CanonicalError> {
+        let make = |groups: &[Group<'a>]| -> Result<Vec<Records>, CanonicalError> {
+            let (lines, mut results) = (Lines::new(self.ledger.open()), Results::default());
+            groups.iter().map(|group| self.group_records(&lines, &mut results, group)).collect()
+        };
+        let mut all = vec![self.run_records()?];
+        for made in side_by_side(&self.groups, make) {
+            all.append(&mut made?);
+        }
+        Ok(all)
     }
 
     fn run_records(&self) -> Result<Records, CanonicalError> {

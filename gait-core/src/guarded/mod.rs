@@ -8,6 +8,7 @@ mod presign;
 mod receipt;
 pub mod redecide;
 pub mod simulate;
+mod threads;
 pub mod trust;
 pub mod verify;
 

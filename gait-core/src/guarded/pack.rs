@@ -95,25 +95,23 @@ fn record_members(
     presigned: &Presigned,
     mut spill: Spill,
 ) -> Result<Vec<PackMember>, CanonicalError> {
-    let all = derivation.records().collect::<Result<Vec<_>, _>>()?;
+    let all = derivation.all_records()?;
     let traces: Vec<_> = all.iter().flat_map(|records| &records.traces).collect();
-    let mut signatures = presigned.signatures(&traces, key).into_iter();
-    let mut parts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut lines = presigned.lines(&traces, key).into_iter();
+    let mut parts: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     for records in all {
         let part = spill.place(&records);
-        let mut append = |member: &str, line: &[u8]| {
-            parts.entry(part_name(member, part)).or_default().extend_from_slice(line);
-        };
         let Records { intent, result, count, traces } = records;
-        append("intents", &intent);
-        append("results", &result.unwrap_or_default());
-        append("counts", &count.unwrap_or_default());
-        append("traces", &[]);
-        for (trace, signature) in traces.iter().zip(&mut signatures) {
-            append("traces", &trace.line(&signature));
-        }
+        let traces = lines.by_ref().take(traces.len());
+        let mut append = |member: &str, lines: &mut dyn Iterator<Item = Vec<u8>>| {
+            parts.entry(part_name(member, part)).or_default().extend(lines);
+        };
+        append("intents", &mut std::iter::once(intent));
+        append("results", &mut result.into_iter());
+        append("counts", &mut count.into_iter());
+        append("traces", &mut traces.into_iter());
     }
-    Ok(parts.into_iter().map(|(name, bytes)| PackMember::bytes(&name, bytes)).collect())
+    Ok(parts.into_iter().map(|(name, lines)| PackMember { name, content: Content::Lines(lines) }).collect())
 }
 
 /// The machine in the spelling of Go, as `run.json` has it.
@@ -146,7 +144,7 @@ mod tests {
             for member in ["counts", "intents", "results", "traces"] {
                 let mine: Vec<&PackMember> = parts.iter().filter(|part| part.name.starts_with(member)).collect();
                 assert!(mine.len() >= expected, "{names:?}");
-                let joined: Vec<u8> = mine.iter().flat_map(|part| bytes(part).iter().copied()).collect();
+                let joined: Vec<u8> = mine.iter().flat_map(|part| bytes(part)).collect();
                 let one = whole.iter().find(|part| part.name == format!("{member}.jsonl")).unwrap();
                 // `.` sorts before `/`: part 1 comes first.
                 assert_eq!(joined, bytes(one));
@@ -157,9 +155,9 @@ mod tests {
 
     const MEMBER: u64 = 64 << 20;
 
-    fn bytes(member: &PackMember) -> &[u8] {
+    fn bytes(member: &PackMember) -> Vec<u8> {
         match &member.content {
-            Content::Bytes(bytes) => bytes,
+            Content::Lines(lines) => lines.concat(),
             _ => panic!("records are held in memory"),
         }
     }

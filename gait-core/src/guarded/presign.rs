@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::lines::{Lines, UnsignedTrace};
+use super::threads::side_by_side;
 use crate::digest::Sha256Hex;
 use crate::journal::{Decided, LedgerIntent, Open};
 use crate::signature::{PrivateKey, Signature};
@@ -57,34 +58,18 @@ impl Presigned {
         }
     }
 
-    /// The signature of each trace by `key`, which must be the key of the [`Presigner`]; those that are not there yet are
-    /// made, side by side.
-    pub(super) fn signatures(&self, traces: &[&UnsignedTrace], key: &PrivateKey) -> Vec<Signature> {
-        let missing: Vec<&UnsignedTrace> =
-            traces.iter().copied().filter(|trace| !self.0.contains_key(trace.digest())).collect();
-        let sign = |part: &[&UnsignedTrace]| -> Vec<Presignature> {
-            part.iter().map(|trace| Presignature::of(trace, key)).collect()
-        };
-        let made: HashMap<Sha256Hex, [u8; 64]> = std::thread::scope(|scope| {
-            let parts = missing.chunks(missing.len().div_ceil(THREADS).max(ALONE));
-            let started: Vec<_> = parts
-                .map(|part| std::thread::Builder::new().spawn_scoped(scope, move || sign(part)).map_err(|_| part))
-                .collect();
-            let done = started.into_iter().flat_map(|started| match started {
-                Ok(thread) => thread.join().unwrap_or_default(),
-                Err(part) => sign(part),
-            });
-            done.map(|Presignature(digest, bytes)| (digest, bytes)).collect()
-        });
-        let bytes = |trace: &UnsignedTrace| {
-            let known = self.0.get(trace.digest()).or_else(|| made.get(trace.digest()));
-            known.copied().unwrap_or_else(|| key.sign_bytes(trace.digest()))
-        };
+    /// The line of each trace, signed by `key`, which must be the key of the [`Presigner`]; signatures that are not there
+    /// yet are made. Side by side, if there are many.
+    pub(super) fn lines(&self, traces: &[&UnsignedTrace], key: &PrivateKey) -> Vec<Vec<u8>> {
         let key_id = key.public().id();
-        traces.iter().map(|trace| Signature::of_bytes(&key_id, trace.digest(), &bytes(trace))).collect()
+        let line = |trace: &UnsignedTrace| {
+            let known = self.0.get(trace.digest()).copied();
+            let bytes = known.unwrap_or_else(|| key.sign_bytes(trace.digest()));
+            trace.line(&Signature::of_bytes(&key_id, trace.digest(), &bytes))
+        };
+        side_by_side(traces, |piece| piece.iter().map(|trace| line(trace)).collect::<Vec<_>>())
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
-
-/// Threads that sign what is missing; fewer than this many signatures are not worth another one.
-const THREADS: usize = 4;
-const ALONE: usize = 64;

@@ -6,6 +6,7 @@
 //! | [`record`] | the records of the members |
 //! | [`manifest`] | digest and signatures |
 //! | [`write`] | records and files become a pack |
+//! | `beside` | large members of it are deflated side by side |
 //! | [`stream`] | the same for records that are too many to hold |
 //! | [`verify`] | a pack is what its manifest says |
 //! | [`consistency`] | a manifest speaks of the run that the pack holds, and digests of what is there |
@@ -15,6 +16,7 @@
 //! | [`footer`] | the line that names one |
 //! | [`demo`] | the one that needs nothing |
 
+mod beside;
 pub mod consistency;
 pub mod container;
 pub mod demo;

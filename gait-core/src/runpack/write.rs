@@ -1,10 +1,10 @@
 //! Writing a runpack: members by name, a manifest that lists and signs them, one container.
 
+use super::beside::{self, Deflated};
 use super::container::{self, ContainerWriter, Facts};
 use super::record::{IntentRecord, MANIFEST_SCHEMA, Manifest, ManifestFile, Refs, ResultRecord, Run, SCHEMA_VERSION};
 use super::verify::MANIFEST;
 use crate::canonical::{CanonicalError, canonical_bytes, write_canonical};
-use crate::digest::{Hasher, Sha256Hex};
 use crate::signature::PrivateKey;
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -13,11 +13,13 @@ use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Content of a member that can be read more than once: first for its digest, then for the container.
+/// Content of a member.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// Held in memory.
     Bytes(Vec<u8>),
+    /// Held in memory in pieces, one after the other.
+    Lines(Vec<Vec<u8>>),
     /// A file of the caller, which must not change meanwhile.
     File(PathBuf),
     /// What a [`super::container::Deflater`] made of it, in an open file of nobody else's.
@@ -25,9 +27,11 @@ pub enum Content {
 }
 
 impl Content {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+    /// Reads it from its start.
+    pub(super) fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(match self {
             Content::Bytes(bytes) => Box::new(bytes.as_slice()),
+            Content::Lines(lines) => Box::new(Joined { lines, at: 0 }),
             Content::File(path) => Box::new(File::open(path)?),
             Content::Deflated(file, _) => {
                 let mut file = file.as_ref();
@@ -35,6 +39,31 @@ impl Content {
                 Box::new(file)
             }
         })
+    }
+}
+
+/// Lines as one stream. It fills every buffer but the last: how content is compressed may depend on the pieces in which
+/// it comes, and must not depend on how it was held.
+struct Joined<'a> {
+    lines: &'a [Vec<u8>],
+    /// Bytes of the first line that were given.
+    at: usize,
+}
+
+impl Read for Joined<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let ([line, rest @ ..], true) = (self.lines, filled < buffer.len()) {
+            let left = line.get(self.at..).unwrap_or_default();
+            let count = left.len().min(buffer.len() - filled);
+            buffer[filled..filled + count].copy_from_slice(&left[..count]);
+            filled += count;
+            self.at += count;
+            if count == left.len() {
+                (self.lines, self.at) = (rest, 0);
+            }
+        }
+        Ok(filled)
     }
 }
 
@@ -71,7 +100,7 @@ pub struct PackFacts {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
-    /// A member could not be read for its digest.
+    /// A member could not be read.
     #[error("read `{name}`: {source}")]
     Read {
         /// The member.
@@ -79,12 +108,6 @@ pub enum PackError {
         /// What the operating system said.
         #[source]
         source: io::Error,
-    },
-    /// The content of a member changed while it was written.
-    #[error("`{name}` changed while it was packed")]
-    Changed {
-        /// The member.
-        name: String,
     },
     /// The container could not be written.
     #[error(transparent)]
@@ -96,8 +119,8 @@ pub enum PackError {
 
 /// Writes a runpack of `members`, in any order, signed by `keys`, and gives its manifest.
 ///
-/// The same members, facts and keys give the same bytes. Members are streamed; the manifest is the one thing held in
-/// memory.
+/// The same members, facts and keys give the same bytes. Each member is read once. Large ones are deflated side by side;
+/// what is held of them is a few that are deflated, and those whose names come after the manifest's, which lists all.
 ///
 /// # Errors
 /// [`PackError`]; what was written to `out` is then of no use.
@@ -109,7 +132,17 @@ pub fn write_pack(
 ) -> Result<Manifest, PackError> {
     let mut sorted: Vec<&PackMember> = members.iter().collect();
     sorted.sort_by(|left, right| left.name.cmp(&right.name));
-    let files = sorted.iter().map(|member| listed(member)).collect::<Result<Vec<_>, _>>()?;
+    let mut writer = ContainerWriter::new(out);
+    let (mut files, mut later) = (Vec::with_capacity(sorted.len()), Vec::new());
+    beside::deflate(&sorted, MANIFEST, |member, deflated| {
+        files.push(ManifestFile { path: member.name.clone(), sha256: deflated.facts.digest.to_string() });
+        if member.name.as_str() < MANIFEST {
+            put(&mut writer, member, deflated)
+        } else {
+            later.push((member, deflated));
+            Ok(())
+        }
+    })?;
     let mut manifest = Manifest {
         schema_id: MANIFEST_SCHEMA.into(),
         schema_version: SCHEMA_VERSION.into(),
@@ -121,41 +154,24 @@ pub fn write_pack(
         ..Manifest::default()
     };
     manifest.seal(keys)?;
-    let own = PackMember::bytes(MANIFEST, manifest.to_bytes()?);
-    sorted.push(&own);
-    sorted.sort_by(|left, right| left.name.cmp(&right.name));
-    let mut writer = ContainerWriter::new(out);
-    for member in sorted {
-        if let Content::Deflated(_, facts) = &member.content {
-            writer.deflated(&member.name, facts, open(member)?)?;
-            continue;
-        }
-        let digest = writer.member(&member.name, open(member)?)?.to_string();
-        let expected = manifest.files.iter().find(|file| file.path == member.name);
-        if expected.is_some_and(|file| file.sha256 != digest) {
-            return Err(PackError::Changed { name: member.name.clone() });
-        }
-    }
+    writer.member(MANIFEST, manifest.to_bytes()?.as_slice())?;
+    later.into_iter().try_for_each(|(member, deflated)| put(&mut writer, member, deflated))?;
     writer.finish()?;
     Ok(manifest)
 }
 
-fn open(member: &PackMember) -> Result<Box<dyn Read + '_>, PackError> {
-    member.content.open().map_err(|source| PackError::Read { name: member.name.clone(), source })
-}
-
-fn listed(member: &PackMember) -> Result<ManifestFile, PackError> {
-    let digest = match &member.content {
-        Content::Bytes(bytes) => Sha256Hex::of(bytes),
-        Content::Deflated(_, facts) => facts.digest,
-        Content::File(_) => {
-            let mut hasher = Hasher::new();
-            io::copy(&mut open(member)?, &mut hasher)
-                .map_err(|source| PackError::Read { name: member.name.clone(), source })?;
-            hasher.finish()
+/// Writes what was deflated before, here or by whoever made the member.
+fn put(writer: &mut ContainerWriter<impl Write>, member: &PackMember, deflated: Deflated) -> Result<(), PackError> {
+    let Deflated { facts, bytes } = deflated;
+    match bytes {
+        Some(bytes) => writer.deflated(&member.name, &facts, bytes.as_slice())?,
+        None => {
+            let content = member.content.open();
+            let content = content.map_err(|source| PackError::Read { name: member.name.clone(), source })?;
+            writer.deflated(&member.name, &facts, content)?;
         }
-    };
-    Ok(ManifestFile { path: member.name.clone(), sha256: digest.to_string() })
+    }
+    Ok(())
 }
 
 /// The records of a run, not yet packed.

@@ -334,7 +334,13 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     {
         session.stop(crate::session::Stop::GuardError);
     }
+    // Nobody is left to be watched: the programs leave the kernel while the runpack is made.
+    let released = std::thread::Builder::new().name("gait-release".into()).spawn(move || drop(probes));
     let finished = finish(session, &ended, &request.run_id, packing);
+    if let Ok(released) = released {
+        // A panic was reported by itself.
+        let _ = released.join();
+    }
     match (ended, finished) {
         (Ok(end), Ok(finished)) => {
             let (engine, degraded) = (choice.engine, layers.degraded());

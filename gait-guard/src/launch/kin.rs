@@ -10,6 +10,9 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 /// How long a tree may take to die. Only processes in uninterruptible sleep take longer than milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long nobody is looked for after nobody was found.
+const PAUSE: Duration = Duration::from_micros(200);
+
 /// Something of the tree was still alive when patience ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("some processes of the agent do not die")]
@@ -38,7 +41,12 @@ impl Family {
     pub fn kill(&self, mut is_gone: impl FnMut() -> bool) -> Result<(), Immortal> {
         let start = Instant::now();
         while !is_gone() {
-            for pid in self.members() {
+            let members = self.members();
+            if members.is_empty() {
+                // What is waited for needs the processor itself. Whoever is waited for can unpark this thread.
+                std::thread::park_timeout(PAUSE);
+            }
+            for pid in members {
                 if let Some(pid) = Pid::from_raw(pid) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
@@ -55,12 +63,7 @@ impl Family {
     /// # Errors
     /// As [`Family::kill`].
     pub fn kill_until(&self, mut is_done: impl FnMut() -> bool) -> Result<(), Immortal> {
-        let mut seen_empty = 0;
-        self.kill(|| {
-            seen_empty = if is_done() && self.members().is_empty() { seen_empty + 1 } else { 0 };
-            // The list can miss one that moves meanwhile.
-            seen_empty > 3
-        })
+        self.kill(|| is_done() && self.is_empty())
     }
 
     /// As [`Family::kill`], by the process that is the only head, which collects its children too.
@@ -68,7 +71,6 @@ impl Family {
     /// # Errors
     /// As [`Family::kill`].
     pub fn kill_own(&self) -> Result<(), Immortal> {
-        let mut seen_empty = 0;
         self.kill(|| {
             loop {
                 match wait(WaitOptions::NOHANG) {
@@ -78,10 +80,14 @@ impl Family {
                     Err(_) => break,
                 }
             }
-            // Children that are no members may be left. The list can miss one that moves meanwhile.
-            seen_empty = if self.members().is_empty() { seen_empty + 1 } else { 0 };
-            seen_empty > 3
+            // Children that are no members may be left.
+            self.is_empty()
         })
+    }
+
+    /// Whether no member is found, however often one looks: the list can miss one that moves meanwhile.
+    fn is_empty(&self) -> bool {
+        (0..4).all(|_| self.members().is_empty())
     }
 
     fn members(&self) -> Vec<i32> {
@@ -92,20 +98,58 @@ impl Family {
 
 /// The direct children of a process, dead ones too.
 pub fn children(parent: i32) -> Vec<i32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    // A thread that ends meanwhile leaves its children to another one, which may have been looked at already: so all are
+    // looked at again. Looking at every process there is takes milliseconds, and threads of the guard end with the run.
+    let listed = (0..LOOKS).find_map(|_| children_of_threads(parent));
+    // A kernel without CONFIG_PROC_CHILDREN, or threads that end all the time.
+    listed.unwrap_or_else(|| by_parent(parent))
+}
+
+/// How often the threads of a process are looked at before all processes are.
+const LOOKS: u32 = 8;
+
+/// The children of all threads of a process; `None` if one of them has no list.
+fn children_of_threads(parent: i32) -> Option<Vec<i32>> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Some(Vec::new()) };
     let mut all = Vec::new();
     for thread in threads.flatten() {
-        match fs::read_to_string(thread.path().join("children")) {
-            Ok(list) => all.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
-            // A kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended.
-            Err(_) => return by_parent(parent),
-        }
+        let list = fs::read_to_string(thread.path().join("children")).ok()?;
+        all.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
     }
-    all
+    Some(all)
 }
 
 fn by_parent(parent: i32) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     processes.filter(|&pid| crate::notify::parent_of(pid) == Some(parent)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_child_is_found_while_threads_come_and_go() {
+        let me = std::process::id() as i32;
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = std::thread::spawn(std::thread::yield_now).join();
+                }
+            });
+            let seen = (0..200).filter(|_| children(me).contains(&pid)).count();
+            is_over.store(true, Ordering::Relaxed);
+            // It is the child of a thread that stays.
+            assert_eq!(seen, 200);
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children(me).contains(&pid));
+    }
 }

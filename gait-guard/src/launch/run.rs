@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,11 +93,14 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
     let (held_sender, held) = mpsc::channel();
     let (go, gone) = mpsc::channel::<Pid>();
     let (opens, landlock) = (terms.opens, terms.landlock);
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let (judge, noexec_root, tree, probes) = (terms.judge, terms.noexec_root, wards.tree.clone(), terms.probes);
         let (blocked, scoped) = (Some(wards.blocked), terms.scope);
+        let acts = Acts { is_over: &is_over, waiting: thread::current() };
         // The agent dies with this thread, which acts with no more rights than the agent's.
         let acting = thread::Builder::new().name("gait-notify".into()).spawn_scoped(scope, move || {
+            let _acts = acts;
             let lock = probes.as_ref().and_then(|probes| probes.group()).map(|(_, lock)| Arc::clone(lock));
             let confinement = Confinement { opens, landlock, blocked, ..Confinement::default() };
             scoped(true).map_err(RunError::Start)?;
@@ -131,7 +135,7 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
             if minded.is_err() || status.is_some() {
                 collect_dead_children(None);
             }
-            acting.is_finished()
+            is_over.load(Ordering::Acquire)
         });
         immortal.map_err(|cause| RunError::Start(io::Error::other(cause)))?;
         let acted = acting.join().map_err(|_| RunError::Start(io::Error::other("the supervisor panicked")));
@@ -140,6 +144,19 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
         let status = status.or_else(|| status_of(agent)).unwrap_or(Status::Signaled(libc::SIGKILL));
         Ok(End { status, cause, not_executed: execution.wait().err() })
     })
+}
+
+/// Held by the acting thread: tells the one that waits for its end.
+struct Acts<'a> {
+    is_over: &'a AtomicBool,
+    waiting: Thread,
+}
+
+impl Drop for Acts<'_> {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        self.waiting.unpark();
+    }
 }
 
 /// Makes the child, in sight of the probes.

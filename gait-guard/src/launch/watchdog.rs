@@ -12,6 +12,7 @@
 //! process that left the agent's own family live on, behind Landlock and a filter without a supervisor.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::sync::Mutex;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -67,6 +68,20 @@ impl Wards {
 /// # Errors
 /// Those of [`WatchError`].
 pub fn watch(work: impl FnOnce(Wards) -> Vec<u8>) -> Result<Vec<u8>, WatchError> {
+    watch_then(work, |result| result)
+}
+
+/// The same, and has `then` make something of the result while the guard's processes end.
+///
+/// # Errors
+/// As [`watch`].
+///
+/// # Panics
+/// Where `then` does.
+pub fn watch_then<T: Send>(
+    work: impl FnOnce(Wards) -> Vec<u8>,
+    then: impl FnOnce(Vec<u8>) -> T + Send,
+) -> Result<T, WatchError> {
     let start = |errno: Errno| WatchError::Start(errno.into());
     // Whoever was here before `gait` was executed in this process is no part of the run.
     let strangers = children(raw(getpid()));
@@ -86,7 +101,24 @@ pub fn watch(work: impl FnOnce(Wards) -> Vec<u8>) -> Result<Vec<u8>, WatchError>
         }
         Fork::Parent { child } => {
             drop((signals, verdict));
-            let outcome = be_launcher(child, &waited, &relay, &result, strangers).and_then(|()| read_all(&paper));
+            let then = Mutex::new(Some(then));
+            let read = || match io::retry_on_intr(|| io::read(&result, &mut [0u8])) {
+                Ok(1) => {
+                    let bytes = read_all(&paper)?;
+                    let then = then.lock().ok().and_then(|mut then| then.take());
+                    then.map(|then| then(bytes)).ok_or(WatchError::Killed)
+                }
+                _ => Err(WatchError::Killed),
+            };
+            // The signals that the launcher takes are blocked in the thread too.
+            let outcome = std::thread::scope(|scope| {
+                let reading = std::thread::Builder::new().name("result".into()).spawn_scoped(scope, &read);
+                be_launcher(child, &waited, &relay, strangers);
+                match reading {
+                    Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                    Err(_) => read(),
+                }
+            });
             let _ = blocked.set();
             outcome
         }
@@ -95,13 +127,7 @@ pub fn watch(work: impl FnOnce(Wards) -> Vec<u8>) -> Result<Vec<u8>, WatchError>
 
 // ---------------------------------------------------------------- launcher
 
-fn be_launcher(
-    watchdog: Pid,
-    waited: &SignalSet,
-    relay: &OwnedFd,
-    result: &OwnedFd,
-    strangers: Vec<i32>,
-) -> Result<(), WatchError> {
+fn be_launcher(watchdog: Pid, waited: &SignalSet, relay: &OwnedFd, strangers: Vec<i32>) {
     loop {
         let received = waited.wait();
         if received == Signal::CHILD.as_raw() {
@@ -118,10 +144,6 @@ fn be_launcher(
     }
     // Whatever is left fell to us: the watchdog died before it could end it.
     let _ = Family::new([raw(getpid())], strangers).kill_own();
-    match io::read(result, &mut [0u8]) {
-        Ok(1) => Ok(()),
-        _ => Err(WatchError::Killed),
-    }
 }
 
 fn read_all(paper: &OwnedFd) -> Result<Vec<u8>, WatchError> {

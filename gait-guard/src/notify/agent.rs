@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::text::ShortText;
@@ -155,6 +155,14 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// As [`Agent::base`].
     pub(super) fn is_handle(&self, fd: i32) -> Result<bool, Stop> {
+        const READ_OR_WRITE: u32 = libc::S_IRUSR | libc::S_IWUSR;
+        // The mode of the link tells what the descriptor was opened for, at a third of the price.
+        let link = ShortText::format(format_args!("{}/fd/{fd}", self.tid))?;
+        let link = rustix::fs::statat(self.proc, link.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(of_descriptor)?;
+        if link.st_mode & READ_OR_WRITE != 0 {
+            return Ok(false);
+        }
+        // A handle, or one that was opened for neither (access mode 3).
         let mut room = [0; 256];
         let name = ShortText::format(format_args!("{}/fdinfo/{fd}", self.tid))?;
         let count = self.file(&name, &mut room).map_err(of_descriptor)?;
@@ -207,14 +215,8 @@ impl<'a> Agent<'a> {
 
     fn file(&self, name: &ShortText, room: &mut [u8]) -> Result<usize, Errno> {
         let file = rustix::fs::openat(self.proc, name.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut have = 0;
-        while have < room.len() {
-            match rustix::io::read(file.as_fd(), &mut room[have..])? {
-                0 => break,
-                count => have += count,
-            }
-        }
-        Ok(have)
+        // The kernel makes such a file as a whole and gives as much of it as there is room for.
+        Ok(rustix::io::read(file.as_fd(), room)?)
     }
 }
 
@@ -316,8 +318,12 @@ mod tests {
             let handle = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("/");
             use std::os::fd::AsRawFd;
             assert_eq!(agent.is_handle(handle.as_raw_fd()), Ok(true));
-            let file = std::fs::File::open("/proc/self/status").expect("a file");
-            assert_eq!(agent.is_handle(file.as_raw_fd()), Ok(false));
+            // Access mode 3 is for neither reading nor writing (open(2)), and is no mere handle.
+            let neither = OFlags::from_bits_retain(3) | OFlags::CLOEXEC;
+            for flags in [OFlags::RDONLY, OFlags::WRONLY, OFlags::RDWR, neither] {
+                let file = rustix::fs::open("/dev/null", flags, Mode::empty()).expect("a file");
+                assert_eq!(agent.is_handle(file.as_raw_fd()), Ok(false), "{flags:?}");
+            }
         });
     }
 

@@ -76,6 +76,9 @@ pub(super) struct View {
     own_descriptors: OwnedFd,
     proc_device: u64,
     root_device: u64,
+    /// The working directory that the agent started in, and its device, which is no procfs. As long as the handle is
+    /// there nothing else can get that number.
+    start: Option<(OwnedFd, u64)>,
     memory_device: u64,
     tree: Arc<Tree>,
     pub(super) sticky: Sticky,
@@ -102,6 +105,11 @@ impl View {
         Ok(Self {
             proc_device: device(proc.as_fd())?,
             root_device: device(root.as_fd())?,
+            start: handle(".").ok().and_then(|start| {
+                let is_proc = rustix::fs::fstatfs(&start).ok()?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+                let device = device(start.as_fd()).ok()?;
+                (!is_proc).then_some((start, device))
+            }),
             memory_device: device(memory.as_fd())?,
             root,
             proc,
@@ -140,8 +148,7 @@ impl View {
         if device == self.proc_device {
             return true;
         }
-        // The device of `/` is pinned by our handle; numbers with a major are of real devices.
-        if device == self.root_device || rustix::fs::major(device) != 0 {
+        if !self.may_be_proc(device) {
             return false;
         }
         rustix::fs::fstatfs(probe).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
@@ -149,7 +156,9 @@ impl View {
 
     /// As [`View::is_proc`], of a number alone: `false` only if it surely is not one.
     pub(super) fn may_be_proc(&self, device: u64) -> bool {
-        device == self.proc_device || (device != self.root_device && rustix::fs::major(device) == 0)
+        // These are pinned by our handles; numbers with a major are of real devices.
+        let is_known = device == self.root_device || self.start.as_ref().is_some_and(|(_, start)| *start == device);
+        device == self.proc_device || (!is_known && rustix::fs::major(device) == 0)
     }
 
     /// A path that leads to the object of one of our own descriptors, for calls without a handle form.

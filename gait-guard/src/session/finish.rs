@@ -1,10 +1,11 @@
 //! The end of a run: close the journal, derive the runpack from it, put it in place.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use gait_core::canonical::CanonicalError;
+use gait_core::digest::{Hasher, Sha256Hex};
 use gait_core::file::{AtomicFile, PathError};
 use gait_core::guarded::{
     Counters, Derivation, GuardedPackError, PackSource, Packed, Presigned, Receipt, write_guarded_pack,
@@ -24,7 +25,9 @@ const BLOCKS_LISTED: usize = 1000;
 pub struct Finished {
     /// Its file.
     pub bundle: PathBuf,
-    /// Its digest, for the ticket footer.
+    /// SHA-256 of its bytes, as they were written.
+    pub bundle_digest: Sha256Hex,
+    /// The digest of its manifest, for the ticket footer.
     pub manifest_digest: String,
     /// Why the session was stopped, if it was. Then the run failed whatever the command said.
     pub stop: Option<Stop>,
@@ -105,16 +108,37 @@ impl Session {
     /// As [`Session::finish`].
     pub fn finish_telling(mut self, outcome: Outcome, packing: &mut dyn FnMut(u64)) -> Result<Finished, FinishError> {
         let stop = self.stopped();
-        let ended = self.close(outcome)?;
+        let mut ended = self.close(outcome)?;
+        let syncing = ended.segments.start_sync().map_err(WriteError::from)?;
         let bundle = self.out.join(format!("runpack_{}.zip", self.receipt.run_id));
         packing(READS * journal_bytes(&self.folder));
         let run = read_run(&self.folder)?;
-        let packed = run.pack(&self.receipt, &self.policy_yaml, &ended.key, &self.presigned(), &bundle)?;
+        let (packed, bundle_digest) =
+            run.pack(&self.receipt, &self.policy_yaml, &ended.key, &self.presigned(), &bundle)?;
         let summary = run.summary(&packed.receipt)?;
         let manifest_digest = packed.manifest.manifest_digest;
+        syncing.finish().map_err(WriteError::from)?;
         // The pack is in place: a folder that can't be removed is untidy, no failure of the run.
         let _ = self.folder.remove();
-        Ok(Finished { bundle, manifest_digest, stop, summary })
+        Ok(Finished { bundle, bundle_digest, manifest_digest, stop, summary })
+    }
+}
+
+/// A file, and the digest of all that was written to it.
+struct Hashed<'a> {
+    out: &'a mut AtomicFile,
+    hasher: Hasher,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -125,8 +149,8 @@ pub(super) struct RecordedRun {
     chain: Chain,
 }
 
-/// How often packing reads the journal: to check it, for the digests of its segments, and to copy them.
-const READS: u64 = 3;
+/// How often packing reads the journal: to check it, and to copy it.
+const READS: u64 = 2;
 
 /// Bytes of all segments of the journal, as far as they can be told: this is for watching only.
 fn journal_bytes(folder: &RunFolder) -> u64 {
@@ -155,7 +179,7 @@ pub(super) fn read_segments(segments: Vec<PathBuf>) -> Result<RecordedRun, Finis
 }
 
 impl RecordedRun {
-    /// Writes the pack to `bundle`, whole or not at all.
+    /// Writes the pack to `bundle`, whole or not at all. Gives SHA-256 of its bytes too.
     pub(super) fn pack(
         &self,
         initial: &Receipt,
@@ -163,7 +187,7 @@ impl RecordedRun {
         key: &PrivateKey,
         presigned: &Presigned,
         bundle: &Path,
-    ) -> Result<Packed, FinishError> {
+    ) -> Result<(Packed, Sha256Hex), FinishError> {
         if let Some(parent) = bundle.parent() {
             gait_core::file::create_folders(parent)?;
         }
@@ -177,9 +201,11 @@ impl RecordedRun {
             key,
             presigned,
         };
-        let packed = write_guarded_pack(&mut file, &source)?;
+        let mut out = Hashed { out: &mut file, hasher: Hasher::new() };
+        let packed = write_guarded_pack(&mut out, &source)?;
+        let digest = out.hasher.finish();
         file.commit()?;
-        Ok(packed)
+        Ok((packed, digest))
     }
 
     /// Last line that the guard itself attested, and the number of lines after it.
@@ -189,10 +215,11 @@ impl RecordedRun {
 
     /// What happened.
     pub(super) fn summary(&self, receipt: &Receipt) -> Result<Summary, FinishError> {
-        let derivation = Derivation::new(&self.ledger, &self.chain)?;
-        let mut blocks = Vec::new();
-        let mut distinct_blocks = 0;
-        for tally in derivation.tallies() {
+        let (mut blocks, mut distinct_blocks) = (Vec::new(), 0);
+        // Putting all intents in order is for nothing where none was denied.
+        let denies = self.ledger.decisions().iter().any(|decision| decision.enforced == Enforced::Deny);
+        let derivation = if denies { Some(Derivation::new(&self.ledger, &self.chain)?) } else { None };
+        for tally in derivation.iter().flat_map(Derivation::tallies) {
             let decision = &self.ledger.decisions()[tally.decision];
             if decision.enforced == Enforced::Allow {
                 continue;
@@ -216,8 +243,8 @@ impl RecordedRun {
         }
         Ok(Summary {
             run_id: receipt.run_id.clone(),
-            complete: derivation.complete(),
-            counters: derivation.counters(),
+            complete: receipt.run.complete == Some(true),
+            counters: receipt.run.counters.clone().unwrap_or_default(),
             blocks,
             distinct_blocks,
         })

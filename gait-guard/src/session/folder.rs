@@ -7,6 +7,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use gait_core::journal::Segments;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
@@ -279,12 +281,37 @@ impl SegmentFiles {
         Ok(files)
     }
 
-    /// Puts all lines on the disk.
+    /// Puts all lines on the disk, on a thread of its own: what is read of them meanwhile needs no disk.
     ///
     /// # Errors
-    /// They may not be there.
-    pub fn sync(&mut self) -> io::Result<()> {
-        self.to_sync()?.iter().try_for_each(File::sync_data)
+    /// The current segment has no second descriptor; without a thread, they may not be there.
+    pub(super) fn start_sync(&mut self) -> io::Result<Syncing> {
+        let files = Arc::new(self.to_sync()?);
+        let mine = Arc::clone(&files);
+        let started = std::thread::Builder::new().name("journal".into()).spawn(move || sync_all(&mine));
+        match started {
+            Ok(thread) => Ok(Syncing(Some(thread))),
+            // There is no thread to be had.
+            Err(_) => sync_all(&files).map(|()| Syncing(None)),
+        }
+    }
+}
+
+/// The end of a journal on its way to the disk.
+pub(super) struct Syncing(Option<JoinHandle<io::Result<()>>>);
+
+fn sync_all(files: &[File]) -> io::Result<()> {
+    files.iter().try_for_each(File::sync_data)
+}
+
+impl Syncing {
+    /// Waits until it is there.
+    ///
+    /// # Errors
+    /// It may not be.
+    pub(super) fn finish(self) -> io::Result<()> {
+        let Some(thread) = self.0 else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs the journal is gone")))
     }
 }
 

@@ -205,7 +205,8 @@ impl Session {
         self.shared.signer.finish()
     }
 
-    /// Writes `exit` of the command if nobody did, `close` and the final checkpoint; all on the disk.
+    /// Writes `exit` of the command if nobody did, `close` and the final checkpoint. They are on the disk once the segments
+    /// were synced.
     pub(super) fn close(&mut self, outcome: Outcome) -> Result<Ended, WriteError> {
         let result = self.shared.close(outcome);
         self.shared.changed.notify_all();
@@ -213,9 +214,7 @@ impl Session {
             // A panic of that thread was reported by itself; checkpoints it missed were just written.
             let _ = attestor.join();
         }
-        let mut ended = result?;
-        ended.segments.sync()?;
-        Ok(ended)
+        result
     }
 }
 

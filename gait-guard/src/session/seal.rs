@@ -117,7 +117,7 @@ fn pack(
     key: &PrivateKey,
     bundle: &Path,
 ) -> Result<bool, SealError> {
-    let packed = run.pack(receipt, policy, key, &Presigned::default(), bundle)?;
+    let (packed, _) = run.pack(receipt, policy, key, &Presigned::default(), bundle)?;
     Ok(packed.receipt.run.complete == Some(true))
 }
 

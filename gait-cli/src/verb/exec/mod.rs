@@ -12,16 +12,17 @@ use crate::failure::Failure;
 use crate::flags::{Flag, JSON, Order, SIGNING_KEYS};
 use crate::progress::Progress;
 use crate::render::{Form, Outcome};
+use gait_core::digest::{Hasher, Sha256Hex};
 use gait_core::runpack::container::Container;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::runpack::verify::integrity;
 use gait_core::signature::PublicKey;
 use gait_guard::exec::Engine;
 use gait_guard::hybrid::LIMIT;
-use gait_guard::launch::watchdog::{WatchError, watch};
+use gait_guard::launch::watchdog::{WatchError, watch_then};
 use report::Report;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -104,7 +105,7 @@ fn attempt(call: &Call) -> Result<Report, Failure> {
         // Before the agent says anything; that nobody can be told is no reason not to run.
         let _ = writeln!(std::io::stderr(), "engine hybrid: {LIMIT}");
     }
-    let text = watch(|wards| {
+    let work = |wards| {
         // Of the supervisor's process: nobody but it packs. The agent has ended then, so the terminal is free.
         let mut progress = None;
         let ran = gait_guard::exec::exec(asked, wards, &mut |bytes| {
@@ -112,35 +113,49 @@ fn attempt(call: &Call) -> Result<Report, Failure> {
         });
         drop(progress);
         Report::of(ran).to_bytes()
-    });
-    let mut report = match text {
-        Ok(text) => Report::read(&text)?,
+    };
+    // The guard's processes take as long to end as their memory is large: the runpack is in place by then.
+    let check = |text: Vec<u8>| -> Result<Report, Failure> {
+        let mut report = Report::read(&text)?;
+        if let Some(bundle) = report.bundle() {
+            let _progress = Progress::reading("verifying", [Path::new(&bundle)], 1);
+            let verdict = verified(Path::new(&bundle), &public, report.manifest_digest(), report.bundle_digest());
+            report.verified(&verdict);
+        }
+        Ok(report)
+    };
+    let mut report = match watch_then(work, check) {
+        Ok(report) => report?,
         Err(error @ WatchError::Killed) => {
             let hint = format!("what was recorded is kept: `gait run seal {run_id}`");
             return Err(Failure::new(Exit::Internal, error).with_hint(hint).with_field("run_id", run_id));
         }
         Err(error) => return Err(Failure::new(Exit::Internal, error)),
     };
-    if let Some(bundle) = report.bundle() {
-        let _progress = Progress::reading("verifying", [Path::new(&bundle)], 1);
-        let verdict = verified(Path::new(&bundle), &public, report.manifest_digest());
-        report.verified(&verdict);
-    }
     if fails_on_block {
         report.fail_on_block();
     }
     Ok(report)
 }
 
-/// Whether the runpack on the disk is the one that the supervisor derived from the journal: all members have the digests
-/// that its manifest lists, and that manifest is the one it reported, signed by the run's key. `gait verify` derives
-/// everything again on top of that; doing so here would check code against itself, and takes as long as a short run.
-fn verified(bundle: &Path, key: &PublicKey, manifest_digest: &str) -> Result<SignatureStatus, String> {
-    let file = File::open(bundle).map_err(|error| error.to_string())?;
+/// Whether the runpack on the disk is the one that the supervisor derived from the journal: it is byte by byte what was
+/// written, so its form is that of our writer; all members have the digests that its manifest lists; and that manifest is
+/// the one that was reported, signed by the run's key. `gait verify` derives everything again on top of that, and looks
+/// at the form of the container by itself; doing so here would check code against itself, and takes as long as a short run.
+fn verified(
+    bundle: &Path,
+    key: &PublicKey,
+    manifest_digest: &str,
+    bundle_digest: Option<&Sha256Hex>,
+) -> Result<SignatureStatus, String> {
+    let mut file = File::open(bundle).map_err(|error| error.to_string())?;
+    let mut hasher = Hasher::new();
+    io::copy(&mut file, &mut hasher).map_err(|error| error.to_string())?;
+    let is_as_written = bundle_digest == Some(&hasher.finish());
     let mut container = Container::open(file).map_err(|error| error.to_string())?;
     let found = integrity(&mut container).map_err(|error| error.to_string())?;
     let signatures = found.signatures(Some(key));
-    let holds = found.holds() && container.inexact().is_none() && found.manifest.manifest_digest == manifest_digest;
+    let holds = is_as_written && found.holds() && found.manifest.manifest_digest == manifest_digest;
     match signatures.status {
         SignatureStatus::Verified if holds => Ok(SignatureStatus::Verified),
         SignatureStatus::Verified => Err("the runpack on the disk is not the one that was written".into()),

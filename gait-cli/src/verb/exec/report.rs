@@ -3,6 +3,7 @@
 use crate::exit::{Category, Exit, Status};
 use crate::failure::Failure;
 use crate::render::error_fields;
+use gait_core::digest::Sha256Hex;
 use gait_core::runpack::footer::ticket_footer;
 use gait_core::runpack::manifest::SignatureStatus;
 use gait_core::text::printable;
@@ -24,6 +25,8 @@ pub struct Report {
     code: u8,
     /// Members of the JSON answer.
     fields: Map<String, Value>,
+    /// SHA-256 of the runpack as it was written, if there is one.
+    bundle_digest: Option<Sha256Hex>,
     /// What failed, if the run did not go as it should.
     failure: Option<FailureRecord>,
 }
@@ -85,7 +88,7 @@ impl Report {
             hint: None,
         });
         let code = failure.as_ref().map_or(ran.end.status.code(), |failure| failure.exit);
-        Self { code, fields, failure }
+        Self { code, fields, bundle_digest: Some(ran.finished.bundle_digest), failure }
     }
 
     fn of_error(error: ExecError) -> Self {
@@ -117,13 +120,17 @@ impl Report {
             _ => None,
         };
         let message = error.to_string();
+        let bundle_digest = match &error {
+            ExecError::Run { sealed: Some(finished), .. } => Some(finished.bundle_digest),
+            _ => None,
+        };
         let fields = match error {
             ExecError::Run { sealed: Some(finished), .. } => evidence(&finished),
             ExecError::Finish { run_id, .. } => Map::from_iter([("run_id".to_owned(), run_id.into())]),
             _ => Map::new(),
         };
         let failure = FailureRecord { exit: exit.code(), is_io, message, hint };
-        Self { code: exit.code(), fields, failure: Some(failure) }
+        Self { code: exit.code(), fields, bundle_digest, failure: Some(failure) }
     }
 
     /// To be sent through a pipe.
@@ -150,6 +157,11 @@ impl Report {
     /// Where the runpack is.
     pub fn bundle(&self) -> Option<String> {
         self.fields.get("bundle")?.as_str().map(str::to_owned)
+    }
+
+    /// SHA-256 of the runpack as it was written.
+    pub fn bundle_digest(&self) -> Option<&Sha256Hex> {
+        self.bundle_digest.as_ref()
     }
 
     /// What its manifest's digest is.
@@ -346,7 +358,7 @@ mod tests {
     fn a_run_that_the_guard_ended_answers_with_the_whole_envelope() {
         let failure = FailureRecord { exit: 1, is_io: false, message: "the guard failed".into(), hint: None };
         let fields = Map::from_iter([("bundle".to_owned(), json!("x.zip"))]);
-        let fields = Report { code: 1, fields, failure: Some(failure) }.fields();
+        let fields = Report { code: 1, fields, bundle_digest: None, failure: Some(failure) }.fields();
         let envelope = json!({
             "ok": false, "error": "the guard failed", "error_code": "internal_failure",
             "error_category": "internal_failure", "retryable": false,
