@@ -35,13 +35,8 @@ fn judge(ctx: &SockAddrContext, which: u32, ip: [u32; 4], family: u32) -> i32 {
     let port: u32 = field!(ctx.sock_addr, user_port);
     let kind = field!(ctx.sock_addr, type_);
     let protocol = field!(ctx.sock_addr, protocol);
-    let seen = socket::normal(Address {
-        ip,
-        family,
-        port: u32::from(u16::from_be(port as u16)),
-        socket: kind,
-        protocol,
-    });
+    let seen =
+        socket::normal(Address { ip, family, port: u32::from(u16::from_be(port as u16)), socket: kind, protocol });
     let tid = kernel::number(kernel::current());
     // SAFETY: only the thread itself changes its entry, and it is in this call.
     if let Some(expected) = unsafe { EXPECTED.get(tid) }
