@@ -112,7 +112,7 @@ pub fn watch_then<T: Send>(
             };
             // The signals that the launcher takes are blocked in the thread too.
             let outcome = std::thread::scope(|scope| {
-                let reading = std::thread::Builder::new().name("result".into()).spawn_scoped(scope, &read);
+                let reading = std::thread::Builder::new().name("result".into()).spawn_scoped(scope, read);
                 be_launcher(child, &waited, &relay, strangers);
                 match reading {
                     Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
