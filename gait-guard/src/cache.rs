@@ -303,13 +303,13 @@ mod tests {
         ask(&cache, POLICY, "a");
         let [entry] = entries(state.path()).try_into().unwrap();
         let whole = fs::read(&entry).unwrap();
-        let damages: [&dyn Fn(&mut Vec<u8>); 6] = [
-            &|bytes| bytes.clear(),
-            &|bytes| bytes.truncate(bytes.len() - 1),
-            &|bytes| bytes.push(0),
-            &|bytes| bytes[3] ^= 1,
-            &|bytes| bytes[60] ^= 1,
-            &|bytes| *bytes.last_mut().unwrap() ^= 1,
+        let damages: [fn(&mut Vec<u8>); 6] = [
+            Vec::clear,
+            |bytes| bytes.truncate(bytes.len() - 1),
+            |bytes| bytes.push(0),
+            |bytes| bytes[3] ^= 1,
+            |bytes| bytes[60] ^= 1,
+            |bytes| *bytes.last_mut().unwrap() ^= 1,
         ];
         for damage in damages {
             let mut bytes = whole.clone();
@@ -345,7 +345,7 @@ mod tests {
         fs::rename(&entry, &moved).unwrap();
         symlink(&moved, &entry).unwrap();
         assert!(!ask(&cache, POLICY, "a").was_kept);
-        fs::hard_link(&entry, &moved.with_extension("second")).unwrap();
+        fs::hard_link(&entry, moved.with_extension("second")).unwrap();
         assert!(!ask(&cache, POLICY, "a").was_kept);
         fs::rename(&folder, elsewhere.path().join("folder")).unwrap();
         symlink(elsewhere.path().join("folder"), &folder).unwrap();
