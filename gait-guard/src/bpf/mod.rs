@@ -21,6 +21,7 @@ pub mod canary;
 pub mod cgroup;
 pub mod given;
 pub mod image;
+mod laid;
 pub mod lock;
 pub mod lsm;
 pub mod object;

@@ -2,7 +2,7 @@
 
 use aya::maps::{Map, MapData, RingBuf};
 use aya_log::EbpfLogger;
-use gait_ebpf::record::{HEADER, Header, kind};
+use gait_ebpf::record::{AT_FRONT, HEADER, Header, kind};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::BpfError;
@@ -57,7 +57,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
     };
     let header = Header {
         kind: word(0),
-        size: word(4),
+        size: word(4) & !AT_FRONT,
         time: long(8),
         tgid: word(16),
         tid: word(20),
@@ -66,7 +66,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
         detail: long(32),
         extra: long(40),
     };
-    if matches!(header.kind, kind::ARGUMENTS | kind::ADDRESS | kind::SPELT) {
+    if matches!(header.kind, kind::ARGUMENTS | kind::ADDRESS | kind::SPELT) || word(4) & AT_FRONT != 0 {
         // However much is padded, it starts where the header ends.
         return Some(Record { header, payload: bytes.get(HEADER..HEADER + header.size as usize)? });
     }
