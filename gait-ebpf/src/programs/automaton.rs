@@ -95,7 +95,8 @@ extern "C" fn block(turn: u32, walk: *mut Walk) -> i64 {
     i64::from(row >> LIMIT == 0)
 }
 
-/// The end class of `bytes[start..end]` in the automaton `which` (0 anchored, 1 floating) of a pair.
+/// The end class of `bytes[start..end]` in one automaton: `automaton` is the number of a pair, and its highest bit says whether
+/// it is the floating one. Arguments are five at most.
 ///
 /// `bytes` must point to [`PATH_BYTES`] and [`BLOCK`] more that the verifier knows. Not inlined: one code for all automata.
 #[inline(never)]
@@ -103,33 +104,29 @@ fn walked(tables: &'static Tables, bytes: *const u8, automaton: u32, start: u32,
     let (which, pair) = (automaton as usize >> 31, pair(tables, automaton));
     let mut row = at(pair, which);
     let length = end.wrapping_sub(start) & (2 * PATH_BYTES as u32 - 1);
-    let mut place = start;
-    // What makes no whole block, by halves.
+    // What makes no whole block, by halves. The place of each is computed by itself: of one that is moved on the verifier would look
+    // at all that follows once for each way to get there.
+    let place = |bytes: u32| start.wrapping_add(length & (bytes - 1));
     if length & 1 != 0 {
-        steps!(tables, pair, bytes, place, row, 0);
-        place += 1;
+        steps!(tables, pair, bytes, start, row, 0);
     }
     if length & 2 != 0 {
-        steps!(tables, pair, bytes, place, row, 0 1);
-        place += 2;
+        steps!(tables, pair, bytes, place(2), row, 0 1);
     }
     if length & 4 != 0 {
-        steps!(tables, pair, bytes, place, row, 0 1 2 3);
-        place += 4;
+        steps!(tables, pair, bytes, place(4), row, 0 1 2 3);
     }
     // Most often the root's folder is in no pattern that begins there.
     if row >> LIMIT != 0 {
         if length & 8 != 0 {
-            steps!(tables, pair, bytes, place, row, 0 1 2 3 4 5 6 7);
-            place += 8;
+            steps!(tables, pair, bytes, place(8), row, 0 1 2 3 4 5 6 7);
         }
         if length & 16 != 0 {
-            steps!(tables, pair, bytes, place, row, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-            place += 16;
+            steps!(tables, pair, bytes, place(16), row, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         }
         let turns = length / BLOCK as u32;
         if turns != 0 {
-            let mut state = Walk { tables, bytes, at: place, automaton, row, reserved: 0 };
+            let mut state = Walk { tables, bytes, at: place(BLOCK as u32), automaton, row, reserved: 0 };
             // SAFETY: the callback takes what it is given; the kernel stops it after so many turns.
             unsafe { h::bpf_loop(turns, block as *mut c_void, (&raw mut state).cast(), 0) };
             row = state.row;

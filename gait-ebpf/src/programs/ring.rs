@@ -93,13 +93,14 @@ pub fn put_path(scratch: &mut Scratch, header: Header, place: Place) -> bool {
 }
 
 /// [`put_path`] without waking the reader each time, which looks by itself too: for what comes by the thousand. To wake it costs
-/// as much as to write the record.
+/// more than to write the record. But it is woken in time to have what many tasks wrote before there is no room for more.
 #[inline(always)]
 pub fn put_path_quietly(scratch: &mut Scratch, header: Header, place: Place) -> bool {
-    /// So many records of one task can wait: the smallest ring has room for those of many tasks.
-    const WAITING: u32 = 16;
+    /// So many records of one task can wait.
+    const WAITING: u32 = 128;
     scratch.quiet = scratch.quiet.wrapping_add(1);
-    let how = if scratch.quiet.is_multiple_of(WAITING) { WAKES } else { QUIET };
+    // Urgently: it never has caught up with what came quietly.
+    let how = if scratch.quiet.is_multiple_of(WAITING) { URGENT } else { QUIET };
     put_path_as(scratch, header, place, how)
 }
 
