@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_payload_is_at_the_end_or_after_the_header() {
-        let parsed = |kind, size| parse(&record(kind, size)).map(|record| (record.header.size, record.payload.to_vec()));
+        let parsed =
+            |kind, size| parse(&record(kind, size)).map(|record| (record.header.size, record.payload.to_vec()));
         assert_eq!(parsed(kind::PATH, 3), Some((3, vec![61, 62, 63])));
         assert_eq!(parsed(kind::PATH, 3 | AT_FRONT), Some((3, vec![48, 49, 50])));
         assert_eq!(parsed(kind::SPELT, 3), Some((3, vec![48, 49, 50])));
