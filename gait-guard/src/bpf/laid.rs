@@ -44,7 +44,7 @@ impl Laid {
 
     /// A row as a cell names it, if the first row is at `base`.
     pub(super) fn named(&self, row: u32, base: u32) -> u32 {
-        row + base | u32::from(self.limits[row as usize]) << LIMIT
+        (row + base) | (u32::from(self.limits[row as usize]) << LIMIT)
     }
 
     /// Appends all rows to `cells`, of which there are `base`.
