@@ -69,7 +69,7 @@ pub mod open {
 pub struct Header {
     /// One of [`kind`].
     pub kind: u32,
-    /// Bytes of payload.
+    /// Bytes of payload, and [`AT_FRONT`].
     pub size: u32,
     /// Nanoseconds since boot, time asleep included.
     pub time: u64,
@@ -86,6 +86,9 @@ pub struct Header {
     /// More about the object: for paths the mode of the file.
     pub extra: u64,
 }
+
+/// In [`Header::size`], beside the number: the payload of a record that has it at its end else stands directly after the header.
+pub const AT_FRONT: u32 = 1 << 31;
 
 /// Size of a [`Header`].
 pub const HEADER: usize = 48;

@@ -2,7 +2,11 @@
 //!
 //! The cells are those of gait-core's compiled policy (`automaton.md` layout d3): a cell holds the index of the first
 //! cell of the next row, the last of a row the number of the end class. Two automata (patterns tied to the root, patterns
-//! that float) share classes and cells and are walked in lockstep; what their ends mean together is looked up in a join.
+//! that float) share classes and cells; what their ends mean together is looked up in a join.
+//!
+//! Most bytes of most paths change nothing: in the middle of a name that no pattern has, only what could begin one, or end
+//! the name, leads anywhere. So a row is named with a limit ([`LIMIT`]): only the columns before it lead out of the row, and
+//! columns stand in an order that makes limits low.
 
 /// Entries for kinds of action; [`crate::op::Op`] numbers them.
 pub const KINDS: usize = 64;
@@ -14,6 +18,8 @@ pub const JOINS: usize = 1 << 17;
 pub const CELLS: usize = 1 << 20;
 /// Longest path that can be walked, in bytes: the kernel's own limit of a path.
 pub const PATH_BYTES: usize = 4096;
+/// Bytes that must follow a path in memory: it is walked by blocks whose first byte alone is looked at for being in it.
+pub const BLOCK: usize = 32;
 
 /// How a kind is decided.
 pub mod shape {
@@ -52,7 +58,7 @@ pub struct KindEntry {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Automaton {
-    /// Index of the row in which the anchored and the floating automaton start.
+    /// The rows in which the anchored and the floating automaton start, as cells name them.
     pub starts: [u32; 2],
     /// Column of the end class.
     pub end: u32,
@@ -60,24 +66,23 @@ pub struct Automaton {
     pub reserved: u32,
     /// The column of each byte.
     pub classes: [u8; 256],
-    /// Index of the row that each automaton never leaves again once nothing can match any more, or [`NO_ROW`].
-    pub sinks: [u32; 2],
 }
 
-/// No row.
-pub const NO_ROW: u32 = u32::MAX;
+/// A cell is the index of a row and, from this bit on, how many columns can lead out of that: the first ones. 0: none does, so
+/// the end class is known.
+pub const LIMIT: u32 = 20;
 
 /// All tables of one policy.
 #[repr(C)]
 pub struct Tables {
+    /// Rows of all automata. At the start, where a program needs nothing but the index to get at a cell.
+    pub cells: [u32; CELLS],
     /// By [`crate::op::Op`].
     pub kinds: [KindEntry; KINDS],
     /// By [`KindEntry::automaton`].
     pub automata: [Automaton; AUTOMATA],
     /// Outcomes.
     pub joins: [u32; JOINS],
-    /// Rows of all automata.
-    pub cells: [u32; CELLS],
 }
 
 /// What a decision comes to, the two low bits of an outcome; the rest is its number.
@@ -149,7 +154,8 @@ mod tests {
     #[test]
     fn nothing_is_padded() {
         assert_eq!(size_of::<KindEntry>(), 32);
-        assert_eq!(size_of::<Automaton>(), 280);
-        assert_eq!(size_of::<Tables>(), 32 * KINDS + 280 * AUTOMATA + 4 * (JOINS + CELLS));
+        assert_eq!(CELLS, 1 << LIMIT);
+        assert_eq!(size_of::<Automaton>(), 272);
+        assert_eq!(size_of::<Tables>(), 32 * KINDS + 272 * AUTOMATA + 4 * (JOINS + CELLS));
     }
 }

@@ -1,6 +1,6 @@
 //! Subjects of the trial program: what a test asks the kernel to decide.
 
-use crate::tables::PATH_BYTES;
+use crate::tables::{BLOCK, PATH_BYTES};
 
 /// Subjects of one run.
 pub const SUBJECTS: usize = 1024;
@@ -23,4 +23,6 @@ pub struct Subject {
     pub domain_end: u32,
     /// The bytes.
     pub bytes: [u8; PATH_BYTES],
+    /// Nothing: see [`BLOCK`].
+    pub slack: [u8; BLOCK],
 }

@@ -19,7 +19,7 @@ use crate::kernel::{
     O_INODE_NLINK, O_REGS_FIRST, O_REGS_NR, O_REGS_SECOND, O_REGS_THIRD, O_TASK_FILES, O_TASK_FS, SIMULATE, address_of,
     constant, half, member, word,
 };
-use crate::path::{self, Found};
+use crate::path::{self, Found, Place};
 use crate::ring;
 use crate::scope::{self, Scratch};
 
@@ -29,8 +29,8 @@ const EACCES: i64 = 13;
 const AT_FDCWD: i32 = -100;
 const TYPE_OF_MODE: u32 = 0xf000;
 const FOLDER: u32 = 0x4000;
-/// Where an empty path starts.
-const NOTHING: u32 = PATH_BYTES as u32;
+/// An empty path, at the end.
+const NOTHING: Place = Place(PATH_BYTES as u32 | (PATH_BYTES as u32) << 16);
 
 /// A system call returned.
 #[btf_tracepoint(function = "sys_exit")]
@@ -89,15 +89,15 @@ fn refused(scratch: &mut Scratch, folder: i32, name: u64) {
         let (file, _) = file(folder as u32);
         if file == 0 { 0 } else { file.wrapping_add(offset(&O_FILE_PATH)) }
     };
-    let mut start = NOTHING;
+    let mut place = NOTHING;
     if of_folder != 0 {
         let resolved = path::of_path(scratch, of_folder, false);
         if resolved.found == Found::Whole {
-            start = resolved.start;
+            place = resolved.place;
         }
     }
     let about = open::REFUSED | if scratch.shares != 0 { open::SHARED } else { 0 };
-    record(scratch, Op::Read as u32, FLOOR_UNRESOLVED, false, about, start);
+    record(scratch, Op::Read as u32, FLOOR_UNRESOLVED, false, about, place);
 }
 
 /// Decides about the file behind a new descriptor and records that. False: it must not be used.
@@ -109,7 +109,7 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
     }
     let inode = word(file.wrapping_add(offset(&O_FILE_INODE)));
     let resolved = path::of_path(scratch, file.wrapping_add(offset(&O_FILE_PATH)), path::is_of_proc(inode));
-    let (start, owner) = (resolved.start, resolved.owner);
+    let (place, owner) = (resolved.place, resolved.owner);
     let found = if file == 0 { Found::Unknown } else { resolved.found };
     if found == Found::Detached {
         // A pipe, a socket, a memory file or a namespace of its own, by way of /proc/self/fd and the like: nothing that a
@@ -122,31 +122,31 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
     }
     let op = if mode & TYPE_OF_MODE == FOLDER { Op::List } else { Op::Read } as u32;
     let mut passes = false;
-    let mut outcome = FLOOR_PATH;
+    let outcome;
     if found != Found::Whole {
         ring::count(counter::UNRESOLVED);
         outcome = FLOOR_UNRESOLVED;
     } else if owner != 0 && !scope::has_number(owner) {
         outcome = FLOOR_OUTSIDER;
-    } else if allows(automaton::decide_path(scratch, floor::LOOK, start)) {
-        outcome = automaton::decide_path(scratch, op, start);
-        passes = allows(outcome) || constant(&SIMULATE) != 0;
+    } else {
+        outcome = automaton::decide_path(scratch, floor::LOOK, op, place.0);
+        passes = outcome != FLOOR_PATH && (allows(outcome) || constant(&SIMULATE) != 0);
     }
-    let start = if found == Found::Whole { start } else { NOTHING };
+    let place = if found == Found::Whole { place } else { NOTHING };
     ring::count(if passes { counter::ALLOWED } else { counter::DENIED });
-    record(scratch, op, outcome, passes, about, start) && passes
+    record(scratch, op, outcome, passes, about, place) && passes
 }
 
 /// False: there is no room, and nothing can be let through.
 #[inline(always)]
-fn record(scratch: &mut Scratch, op: u32, outcome: u32, passes: bool, about: u64, start: u32) -> bool {
+fn record(scratch: &mut Scratch, op: u32, outcome: u32, passes: bool, about: u64, place: Place) -> bool {
     let mut header = ring::header_of(scratch, kind::OPEN, op, outcome);
     header.detail = u64::from(passes);
     header.extra = about;
     let is_recorded = if passes {
-        ring::put_path_quietly(scratch, header, start)
+        ring::put_path_quietly(scratch, header, place)
     } else {
-        ring::put_path_urgently(scratch, header, start)
+        ring::put_path_urgently(scratch, header, place)
     };
     if !is_recorded {
         ring::count(counter::NO_ROOM);

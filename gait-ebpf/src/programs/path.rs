@@ -198,11 +198,42 @@ fn put_word(path: *mut u8, walk: &mut Walk, parent: u64, word: u32, letters: u32
     0
 }
 
+/// Where a path is in the scratch memory's place for paths. One number, as functions that the verifier looks at by themselves
+/// take it.
+#[derive(Clone, Copy)]
+pub struct Place(pub u32);
+
+impl Place {
+    /// From `start` to the end: what was walked, from its end.
+    #[inline(always)]
+    pub fn from(start: u32) -> Self {
+        Self(start | BYTES << 16)
+    }
+
+    /// The first `length` bytes: what the kernel wrote.
+    #[inline(always)]
+    fn first(length: u32) -> Self {
+        Self(length << 16)
+    }
+
+    /// Its first byte.
+    #[inline(always)]
+    pub fn start(self) -> u32 {
+        self.0 & 0xffff
+    }
+
+    /// The end of it.
+    #[inline(always)]
+    pub fn end(self) -> u32 {
+        self.0 >> 16
+    }
+}
+
 /// A path that was looked for.
 #[derive(Clone, Copy)]
 pub struct Resolved {
-    /// Where in the scratch memory it starts; it ends with it.
-    pub start: u32,
+    /// Where it is.
+    pub place: Place,
     /// What became of it.
     pub found: Found,
     /// On a procfs: the process whose folder it is in, 0 for none.
@@ -220,7 +251,7 @@ pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_
         1 => Found::Detached,
         _ => Found::Unknown,
     };
-    Resolved { start: packed as u32 & (BYTES - 1), found, owner: (packed >> 32) as u32 }
+    Resolved { place: Place::from(packed as u32 & (BYTES - 1)), found, owner: (packed >> 32) as u32 }
 }
 
 /// A function of its own for the verifier, as [`crate::automaton::decide_path`]: [`Resolved`], `start` in the low bytes,
@@ -280,15 +311,15 @@ pub const SHORT: usize = 256;
 #[inline(always)]
 pub fn of_file(scratch: &mut Scratch, file: *const c_void, is_proc: bool) -> Resolved {
     let of_path = address_of(file, &O_FILE_PATH);
-    if !is_proc && let Some(start) = written(scratch, of_path) {
-        return Resolved { start, found: Found::Whole, owner: 0 };
+    if !is_proc && let Some(place) = written(scratch, of_path) {
+        return Resolved { place, found: Found::Whole, owner: 0 };
     }
     self::of_path(scratch, of_path as u64, is_proc)
 }
 
-/// Has the kernel write a path; where it starts.
+/// Has the kernel write a path, to where it is judged and recorded from.
 #[inline(always)]
-fn written(scratch: &mut Scratch, of_path: *const c_void) -> Option<u32> {
+fn written(scratch: &mut Scratch, of_path: *const c_void) -> Option<Place> {
     let offset = |of| u64::from(constant(of));
     if scratch.namespace == 0 {
         // SAFETY: the current task, whose type the verifier knows.
@@ -300,20 +331,14 @@ fn written(scratch: &mut Scratch, of_path: *const c_void) -> Option<u32> {
         return None;
     }
     // SAFETY: the helper takes a path of an open file, and writes at most as many bytes as there are.
-    let length = unsafe { h::bpf_d_path(of_path.cast_mut().cast(), scratch.name.as_mut_ptr().cast(), SHORT as u32) };
+    let length = unsafe { h::bpf_d_path(of_path.cast_mut().cast(), scratch.path.as_mut_ptr().cast(), SHORT as u32) };
     if length < 2 || length > SHORT as i64 {
         return None;
     }
-    let bytes = (length as u32 - 1) & 255;
-    let start = (BYTES - bytes) & (BYTES - 1);
-    let to = scratch.path.as_mut_ptr().wrapping_add(start as usize);
-    // SAFETY: `slack` after the path takes what a start near its end and a length of 255 could exceed.
-    if unsafe { h::bpf_probe_read_kernel(to.cast(), bytes, scratch.name.as_ptr().cast()) } != 0 {
-        return None;
-    }
-    // What was removed meanwhile is called so, which is no part of its name.
-    let end: [u8; 8] = *scratch.path.last_chunk()?;
-    if &end == b"deleted)" { None } else { Some(start) }
+    let bytes = length as u32 - 1;
+    // What was removed meanwhile is called so (`(deleted)`), which is no part of its name.
+    let last = scratch.path[bytes.wrapping_sub(1) as usize & (SHORT - 1)];
+    if last == b')' { None } else { Some(Place::first(bytes)) }
 }
 
 /// Whether the inode at an address is on a procfs.

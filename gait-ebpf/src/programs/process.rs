@@ -66,7 +66,7 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     let mut header = ring::header(kind::EXEC, 0, 0);
     debug!(&ctx, "process {} runs another program", header.tgid);
     header.extra = resolved.found as u64;
-    if !ring::put_path(scratch, header, resolved.start) {
+    if !ring::put_path(scratch, header, resolved.place) {
         ring::count(counter::LOST);
     }
     0

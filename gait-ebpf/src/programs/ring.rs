@@ -6,10 +6,11 @@ use core::ptr;
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
-use gait_ebpf::record::{ARGUMENT_BYTES, Address, HEADER, Header, counter};
+use gait_ebpf::record::{ARGUMENT_BYTES, AT_FRONT, Address, HEADER, Header, counter};
 use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel;
+use crate::path::{self, Place};
 use crate::scope::Scratch;
 
 /// Records. Its size is set at load.
@@ -22,6 +23,10 @@ static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::ne
 
 /// The reader is woken if it has taken all that was there before.
 const WAKES: u64 = 0;
+/// `BPF_RB_NO_WAKEUP`
+const QUIET: u64 = 1;
+/// `BPF_RB_FORCE_WAKEUP`: also if it has not caught up with what came quietly. For each denial, and each change.
+const URGENT: u64 = 2;
 
 /// Counts one.
 #[inline(always)]
@@ -70,69 +75,78 @@ pub fn put(header: &Header) -> bool {
     output(ptr::from_ref(header).cast_mut().cast(), HEADER as u64)
 }
 
-/// Writes a record whose payload is the path of `scratch` from `start` on. False: there was no room.
-///
-/// The record is the last 256, 1,024 or 4,152 bytes that end with the path: constant sizes, since the verifier does not
-/// follow a start and a length that vary together. Its payload is therefore at its end.
+/// [`put`], and the reader is woken even if it has not caught up with what came quietly.
 #[inline(always)]
-pub fn put_path(scratch: &mut Scratch, header: Header, start: u32) -> bool {
-    put_path_as(scratch, header, start, WAKES)
+pub fn put_urgently(header: &Header) -> bool {
+    output_as(ptr::from_ref(header).cast_mut().cast(), HEADER as u64, URGENT)
+}
+
+/// Writes a record whose payload is the path at a place of `scratch`. False: there was no room.
+///
+/// Constant sizes, since the verifier does not follow a start and a length that vary together: the record of a path that was
+/// walked is the last 128, 256, 1,024 or 4,144 bytes that end with it, so its payload is at its end. What the kernel wrote is
+/// at the front.
+#[inline(always)]
+pub fn put_path(scratch: &mut Scratch, header: Header, place: Place) -> bool {
+    put_path_as(scratch, header, place, WAKES)
 }
 
 /// [`put_path`] without waking the reader each time, which looks by itself too: for what comes by the thousand. To wake it costs
-/// as much as to write the record.
+/// more than to write the record. But it is woken in time to have what many tasks wrote before there is no room for more.
 #[inline(always)]
-pub fn put_path_quietly(scratch: &mut Scratch, header: Header, start: u32) -> bool {
-    /// `BPF_RB_NO_WAKEUP`
-    const QUIET: u64 = 1;
-    /// So many records of one task can wait: the smallest ring has room for those of many tasks.
-    const WAITING: u32 = 16;
+pub fn put_path_quietly(scratch: &mut Scratch, header: Header, place: Place) -> bool {
+    /// So many records of one task can wait.
+    const WAITING: u32 = 128;
     scratch.quiet = scratch.quiet.wrapping_add(1);
-    let how = if scratch.quiet.is_multiple_of(WAITING) { WAKES } else { QUIET };
-    put_path_as(scratch, header, start, how)
+    // Urgently: it never has caught up with what came quietly.
+    let how = if scratch.quiet.is_multiple_of(WAITING) { URGENT } else { QUIET };
+    put_path_as(scratch, header, place, how)
 }
 
 /// [`put_path`], and the reader is woken even if it has not caught up with what came quietly.
 #[inline(always)]
-pub fn put_path_urgently(scratch: &mut Scratch, header: Header, start: u32) -> bool {
-    /// `BPF_RB_FORCE_WAKEUP`
-    const URGENT: u64 = 2;
-    put_path_as(scratch, header, start, URGENT)
+pub fn put_path_urgently(scratch: &mut Scratch, header: Header, place: Place) -> bool {
+    put_path_as(scratch, header, place, URGENT)
 }
 
 #[inline(always)]
-fn put_path_as(scratch: &mut Scratch, header: Header, start: u32, how: u64) -> bool {
-    put_path_record(scratch, &header, start, how) != 0
+fn put_path_as(scratch: &mut Scratch, header: Header, place: Place, how: u64) -> bool {
+    put_path_record(scratch, &header, place.0, how) != 0
 }
 
 /// A function of its own for the verifier, as [`crate::automaton::decide_path`]. 0: there was no room.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn put_path_record(scratch: *mut Scratch, header: *const Header, start: u32, how: u64) -> u32 {
-    const SHORT: usize = 256;
-    const MIDDLE: usize = 1024;
+extern "C" fn put_path_record(scratch: *mut Scratch, header: *const Header, place: u32, how: u64) -> u32 {
+    const SIZES: [usize; 5] = [128, 256, path::SHORT + HEADER, 1024, PATH_BYTES + HEADER];
     // SAFETY: the verifier takes nothing but null or whole structures.
     let (Some(scratch), Some(header)) = (unsafe { (scratch.as_mut(), header.as_ref()) }) else { return 0 };
-    let length = (PATH_BYTES as u32).saturating_sub(start);
-    let header = Header { size: length, ..*header };
-    let first = |size: usize| scratch_end(scratch).wrapping_sub(size);
-    let is_written = if length <= (SHORT - HEADER) as u32 {
-        let place = first(SHORT);
-        // SAFETY: inside the value, before the path.
-        unsafe { ptr::write(place.cast(), header) };
-        output_as(place, SHORT as u64, how)
-    } else if length <= (MIDDLE - HEADER) as u32 {
-        let place = first(MIDDLE);
-        // SAFETY: as above.
-        unsafe { ptr::write(place.cast(), header) };
-        output_as(place, MIDDLE as u64, how)
+    let place = Place(place);
+    let length = place.end().saturating_sub(place.start());
+    let fits = |size: usize| length <= (size - HEADER) as u32;
+    let (front, end) = ((&raw mut scratch.path).cast::<u8>(), scratch_end(scratch));
+    let (record, size, size_of) = if place.end() < PATH_BYTES as u32 {
+        let record = front.wrapping_sub(HEADER);
+        let of = length | AT_FRONT;
+        if fits(SIZES[0]) {
+            (record, SIZES[0], of)
+        } else if fits(SIZES[1]) {
+            (record, SIZES[1], of)
+        } else {
+            (record, SIZES[2], of)
+        }
+    } else if fits(SIZES[0]) {
+        (end.wrapping_sub(SIZES[0]), SIZES[0], length)
+    } else if fits(SIZES[1]) {
+        (end.wrapping_sub(SIZES[1]), SIZES[1], length)
+    } else if fits(SIZES[3]) {
+        (end.wrapping_sub(SIZES[3]), SIZES[3], length)
     } else {
-        let place = first(PATH_BYTES + HEADER);
-        // SAFETY: `room` precedes the path.
-        unsafe { ptr::write(place.cast(), header) };
-        output_as(place, (PATH_BYTES + HEADER) as u64, how)
+        (end.wrapping_sub(SIZES[4]), SIZES[4], length)
     };
-    is_written as u32
+    // SAFETY: inside the value, before the path; `room` precedes what is at the front, or as long as can be.
+    unsafe { ptr::write(record.cast(), Header { size: size_of, ..*header }) };
+    output_as(record, size as u64, how) as u32
 }
 
 #[repr(C)]
@@ -141,12 +155,12 @@ struct AddressRecord {
     address: Address,
 }
 
-/// Writes a record whose payload is an address. False: there was no room.
+/// Writes a record whose payload is an address, which is always one of a denial. False: there was no room.
 #[inline(always)]
 pub fn put_address(mut header: Header, address: &Address) -> bool {
     header.size = size_of::<Address>() as u32;
     let record = AddressRecord { header, address: *address };
-    output(ptr::from_ref(&record).cast_mut().cast(), size_of::<AddressRecord>() as u64)
+    output_as(ptr::from_ref(&record).cast_mut().cast(), size_of::<AddressRecord>() as u64, URGENT)
 }
 
 /// Writes a record whose payload is the first `header.size` bytes of the path's place, directly after the header: see

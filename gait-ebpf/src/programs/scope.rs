@@ -15,8 +15,8 @@ use crate::path;
 
 /// What a task of the tree has.
 ///
-/// A path is built from its end: its last byte is the last of `path`, and a record's header is written just before the
-/// bytes of the path that it takes along, which for the longest is `room`.
+/// A path that is walked is built from its end: its last byte is the last of `path`, and a record's header is written just before
+/// the bytes of the path that it takes along, which for the longest is `room`. One that the kernel writes is at the start of `path`.
 #[repr(C)]
 pub struct Scratch {
     /// 1: of the tree.
@@ -41,10 +41,8 @@ pub struct Scratch {
     pub room: [u8; 64],
     /// The path.
     pub path: [u8; PATH_BYTES],
-    /// Written past the end of a component that is copied with a bound of 255.
+    /// Written past the end of a component that is copied with a bound of 255; and looked at as the last block of a path.
     pub slack: [u8; 256],
-    /// Where the kernel writes a path by itself.
-    pub name: [u8; path::SHORT],
     /// Where the walk of a path is.
     pub walk: path::Walk,
 }

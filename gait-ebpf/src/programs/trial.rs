@@ -14,6 +14,7 @@ use gait_ebpf::op::Op;
 use gait_ebpf::tables::PATH_BYTES;
 use gait_ebpf::trial::{SUBJECTS, Subject};
 
+use crate::path::Place;
 use crate::{automaton, kernel, lsm, scope};
 
 #[btf_map]
@@ -66,7 +67,7 @@ extern "C" fn judged(index: u32, flood: *mut Flood) -> i64 {
     };
     // SAFETY: `bpf_loop` passes on what it was given.
     let number = unsafe { (*flood).first } + u64::from(index);
-    let answer = lsm::judge(scratch, Op::Read, start, number);
+    let answer = lsm::judge(scratch, Op::Read, Place::from(start), number);
     // SAFETY: as above.
     unsafe { (*subject).outcome = answer as u32 };
     0

@@ -4,11 +4,12 @@ use gait_core::policy::Verdict;
 use gait_core::policy::compile::{Ask, CompiledPolicy, Kind};
 use gait_ebpf::op::Op;
 use gait_ebpf::tables::{
-    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, NO_AUTOMATON, NO_ROW, Tables, UNDECIDED, floor,
+    AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, LIMIT, NO_AUTOMATON, Tables, UNDECIDED, floor,
     outcome, shape,
 };
 
 use super::BpfError;
+use super::laid::Laid;
 use crate::intent::kernel_kind;
 
 /// Tables that fit the kernel's.
@@ -54,19 +55,14 @@ impl Image {
     fn add(&mut self, policy: &CompiledPolicy, kinds: impl Iterator<Item = (usize, Kind)>) {
         let first = self.automata.len() as u32;
         for automata in policy.automata() {
-            // Rows are named by their first cell: all move by as much as there is before them.
+            let laid = Laid::of(&automata);
             let base = self.cells.len() as u32;
-            let end = automata.width - 1;
-            for row in automata.cells.chunks(automata.width as usize) {
-                let (last, next) = row.split_last().unwrap_or((&0, &[]));
-                self.cells.extend(next.iter().map(|cell| cell + base).chain([*last]));
-            }
+            laid.write(&automata, base, &mut self.cells);
             self.automata.push(Automaton {
-                starts: automata.starts.map(|start| start + base),
-                end,
+                starts: automata.starts.map(|start| laid.named(start, base)),
+                end: automata.width - 1,
                 reserved: 0,
-                classes: *automata.classes,
-                sinks: automata.starts.map(|start| sink(automata.cells, automata.width, automata.classes, start, base)),
+                classes: laid.classes(&automata),
             });
         }
         let effects: Vec<u32> =
@@ -96,19 +92,17 @@ impl Image {
 
     /// Writes the image over the words of a [`Tables`].
     pub fn write(&self, words: &mut [u32]) {
-        let (kinds, rest) = words.split_at_mut(size_of::<KindEntry>() / 4 * KINDS);
-        let (automata, rest) = rest.split_at_mut(size_of::<Automaton>() / 4 * AUTOMATA);
-        let (joins, cells) = rest.split_at_mut(JOINS);
+        let (cells, rest) = words.split_at_mut(CELLS);
+        let (kinds, rest) = rest.split_at_mut(size_of::<KindEntry>() / 4 * KINDS);
+        let (automata, joins) = rest.split_at_mut(size_of::<Automaton>() / 4 * AUTOMATA);
         kinds.fill(0);
         for (to, entry) in kinds.chunks_mut(size_of::<KindEntry>() / 4).zip(&self.kinds) {
             to.copy_from_slice(&[entry.shape, entry.automaton, entry.first, entry.width, entry.domain, 0, 0, 0]);
         }
         for (to, pair) in automata.chunks_mut(size_of::<Automaton>() / 4).zip(&self.automata) {
             let (head, rest) = to.split_at_mut(4);
-            let (classes, sinks) = rest.split_at_mut(pair.classes.len() / 4);
             head.copy_from_slice(&[pair.starts[0], pair.starts[1], pair.end, 0]);
-            sinks.copy_from_slice(&pair.sinks);
-            for (to, four) in classes.iter_mut().zip(pair.classes.as_chunks::<4>().0) {
+            for (to, four) in rest.iter_mut().zip(pair.classes.as_chunks::<4>().0) {
                 *to = u32::from_ne_bytes(*four);
             }
         }
@@ -139,25 +133,12 @@ impl Image {
     fn walk(&self, automaton: u32, bytes: &[u8]) -> [u32; 2] {
         let pair = &self.automata[automaton as usize];
         pair.starts.map(|start| {
-            let row = bytes
-                .iter()
-                .fold(start, |row, byte| self.cells[(row + u32::from(pair.classes[usize::from(*byte)])) as usize]);
-            self.cells[(row + pair.end) as usize]
+            // Each byte is looked up, whatever the limit of the row.
+            let cell = |row: u32, column: u32| self.cells[(row % (1 << LIMIT) + column) as usize];
+            let row = bytes.iter().fold(start, |row, byte| cell(row, u32::from(pair.classes[usize::from(*byte)])));
+            cell(row, pair.end)
         })
     }
-}
-
-/// The row in which an automaton is once it can match nothing any more: where bytes lead that are in no pattern, if nothing
-/// leads away from there.
-fn sink(cells: &[u32], width: u32, classes: &[u8; 256], start: u32, base: u32) -> u32 {
-    const UNLIKELY: usize = 1;
-    let column = usize::from(classes[UNLIKELY]);
-    let row = (0..4).try_fold(start, |row, _| cells.get(row as usize + column).copied());
-    let stays = |row: u32| {
-        let (from, to) = (row as usize, (row + width - 1) as usize);
-        cells.get(from..to).is_some_and(|next| next.iter().all(|next| *next == row))
-    };
-    row.filter(|row| stays(*row)).map_or(NO_ROW, |row| row + base)
 }
 
 /// What a verdict comes to in the kernel.

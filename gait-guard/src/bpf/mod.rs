@@ -6,6 +6,7 @@
 //! linked   the committed object, put together for this kernel
 //! object   its programs and maps, for one run
 //! image    the compiled policy as the kernel walks it
+//! laid     columns of its automata in an order that makes walks short
 //! lsm      programs at hooks of the security module
 //! reader   records out of the ring
 //! trial    the decision by itself, for the proof that kernel and engine agree
@@ -22,6 +23,7 @@ pub mod canary;
 pub mod cgroup;
 pub mod given;
 pub mod image;
+mod laid;
 pub mod linked;
 pub mod lock;
 pub mod lsm;

@@ -2,7 +2,7 @@
 
 use aya::maps::{Map, MapData, RingBuf};
 use aya_log::EbpfLogger;
-use gait_ebpf::record::{HEADER, Header, kind};
+use gait_ebpf::record::{AT_FRONT, HEADER, Header, kind};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::BpfError;
@@ -61,7 +61,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
     };
     let header = Header {
         kind: word(0),
-        size: word(4),
+        size: word(4) & !AT_FRONT,
         time: long(8),
         tgid: word(16),
         tid: word(20),
@@ -70,10 +70,39 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
         detail: long(32),
         extra: long(40),
     };
-    if matches!(header.kind, kind::ARGUMENTS | kind::ADDRESS | kind::SPELT) {
+    if matches!(header.kind, kind::ARGUMENTS | kind::ADDRESS | kind::SPELT) || word(4) & AT_FRONT != 0 {
         // However much is padded, it starts where the header ends.
         return Some(Record { header, payload: bytes.get(HEADER..HEADER + header.size as usize)? });
     }
     let payload = bytes.len().checked_sub(header.size as usize).filter(|start| *start >= HEADER)?;
     Some(Record { header, payload: &bytes[payload..] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record of 64 bytes of this kind, with numbers from 48 on after its header.
+    fn record(kind: u32, size: u32) -> Vec<u8> {
+        let head = [kind, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].map(u32::to_ne_bytes);
+        head.as_flattened().iter().copied().chain(48..64).collect()
+    }
+
+    #[test]
+    fn a_payload_is_at_the_end_or_after_the_header() {
+        let parsed =
+            |kind, size| parse(&record(kind, size)).map(|record| (record.header.size, record.payload.to_vec()));
+        assert_eq!(parsed(kind::PATH, 3), Some((3, vec![61, 62, 63])));
+        assert_eq!(parsed(kind::PATH, 3 | AT_FRONT), Some((3, vec![48, 49, 50])));
+        assert_eq!(parsed(kind::SPELT, 3), Some((3, vec![48, 49, 50])));
+        assert_eq!(parsed(kind::PATH, 16), parsed(kind::PATH, 16 | AT_FRONT));
+    }
+
+    #[test]
+    fn a_payload_that_is_not_there_is_no_record() {
+        for size in [17, 17 | AT_FRONT, !AT_FRONT, u32::MAX] {
+            assert_eq!(parse(&record(kind::PATH, size)), None);
+        }
+        assert_eq!(parse(&record(kind::PATH, 0)[..47]), None);
+    }
 }

@@ -184,6 +184,6 @@ mod tests {
         let long = vec![b'x'; PATH_BYTES + 10];
         put(&mut words, &Question { op: Op::Read, value: &long, domain: None, place: Place::AtTheEnd });
         assert_eq!(words[2..4], [0, PATH_BYTES as u32]);
-        assert_eq!(bytes(&words), &long[..PATH_BYTES]);
+        assert_eq!(bytes(&words)[..PATH_BYTES], long[..PATH_BYTES]);
     }
 }

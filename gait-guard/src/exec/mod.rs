@@ -50,7 +50,7 @@ use watching::Watching;
 /// What [`Request::ring_bytes`] can be: powers of two in this range. Less holds no burst, more is memory that can't be swapped.
 pub const RING_BYTES: RangeInclusive<u32> = 1 << 16..=1 << 30;
 
-/// [`Request::ring_bytes`] of who asks for nothing else: some 300,000 records of processes, or 60,000 of paths.
+/// [`Request::ring_bytes`] of who asks for nothing else: some 300,000 records of processes, or 120,000 of paths.
 pub const DEFAULT_RING_BYTES: u32 = 1 << 24;
 
 /// All that `gait exec` was asked for.

@@ -1,5 +1,6 @@
 //! From records to the session: what the kernel decided is decided again and written down.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use gait_ebpf::record::{Header, counter, kind, lock, open, path};
 use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 
 use super::refused;
 use crate::bpf::BpfError;
@@ -115,7 +117,8 @@ fn take(session: &Session, spelt: &mut Spelt, (header, payload): Decision) {
             let object = SystemObject { class: "io_uring", detail: hook };
             let actor = Actor { tid: header.tid as i32 };
             let origin = Origin { engine: EngineName::Lsm, actor, denial: Denial::Error, attribution: None };
-            return session.refused(origin, &Action::System { name: "io_uring_enter", object }, Floor::Unmediated);
+            let action = Action::System { name: "io_uring_enter", object };
+            return session.refused(origin, &action, Floor::Unmediated, Floor::Unmediated.errno(&action));
         }
         // A lock held because the first one failed, or a record that nobody writes.
         _ => return session.stop(Stop::Disagreement),
@@ -133,7 +136,7 @@ fn take(session: &Session, spelt: &mut Spelt, (header, payload): Decision) {
     }
     match told.floor.take() {
         Some(_) if header.detail == 1 => session.unattributed(origin, &told.action),
-        Some(floor) => session.refused(origin, &told.action, floor),
+        Some(floor) => session.refused(origin, &told.action, floor, errno(&header, &told.action, floor)),
         None => session.witnessed(origin, &told.action, header.detail == 1),
     }
 }
@@ -169,6 +172,7 @@ fn told<'a>(header: &Header, named: &'a [u8]) -> Option<Told<'a>> {
         _ => None,
     };
     let path = if is(open::UNLINKED) { without_number(named) } else { named.into() };
+    let path = if header.outcome == FLOOR_OUTSIDER { of_outsider(path) } else { path };
     let whole = Action::Path { op, path, via };
     let (action, floor) = match header.outcome {
         FLOOR_OUTSIDER => (whole, Some(Floor::Outsider)),
@@ -184,6 +188,14 @@ fn told<'a>(header: &Header, named: &'a [u8]) -> Option<Told<'a>> {
     Some(Told { action, floor, denial, is_refused, is_shared: is(open::SHARED) })
 }
 
+/// The error that the agent got: see `path_rename` of the programs.
+fn errno(header: &Header, action: &Action<'_>, floor: Floor) -> Errno {
+    match action {
+        Action::Path { op: PathOp::RenameFrom, .. } if header.outcome == ENGINE_MOVING => Errno::XDEV,
+        _ => floor.errno(action),
+    }
+}
+
 /// A program that the kernel refused to run: its arguments are those of the exec that was judged, and not known here.
 fn exec_refused<'a>(header: &Header, file: &'a [u8]) -> Told<'a> {
     let action = Action::Exec { object: ExecObject::Path(file.into()), argv: Vec::new(), via: None };
@@ -191,8 +203,16 @@ fn exec_refused<'a>(header: &Header, file: &'a [u8]) -> Told<'a> {
     Told { action, floor, denial: Denial::Error, is_refused: false, is_shared: false }
 }
 
+/// The kernel calls every process but the one that asks `pid`, records those outside of the tree `outside`.
+fn of_outsider(path: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    match path.strip_prefix(b"/proc/pid") {
+        Some(rest) => [b"/proc/outside", rest].concat().into(),
+        None => path,
+    }
+}
+
 /// A file that never had a name is called by its inode in the kernel, and in records as `notify` calls it.
-fn without_number(path: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+fn without_number(path: &[u8]) -> Cow<'_, [u8]> {
     let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
     match path[at..].strip_prefix(b"#") {
         Some(digits) if is_number(digits) => [&path[..at], TEMPORARY].concat().into(),
@@ -233,6 +253,10 @@ mod tests {
             says(of_open(Op::Read, FLOOR_OUTSIDER, 0), b"/p"),
             Some((read(b"/p"), Some(Floor::Outsider), false))
         );
+        assert_eq!(
+            says(of_open(Op::Read, FLOOR_OUTSIDER, 0), b"/proc/pid/comm"),
+            Some((read(b"/proc/outside/comm"), Some(Floor::Outsider), false))
+        );
         for (about, why) in [(open::REFUSED, Why::Refused), (0, Why::Unreachable)] {
             let action = Action::Unresolved { op: PathOp::Read, why };
             let said = says(of_open(Op::Read, FLOOR_UNRESOLVED, about), b"");
@@ -242,6 +266,16 @@ mod tests {
             assert_eq!(denial, Some(if why == Why::Refused { Denial::Error } else { Denial::Kill }));
         }
         assert_eq!(says(Header { op: 99, ..of_open(Op::Read, allow, 0) }, b"/a"), None);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_moved_gets_the_error_of_two_file_systems() {
+        let moving = Header { kind: kind::PATH, outcome: ENGINE_MOVING, ..Header::default() };
+        for (op, error) in [(PathOp::RenameFrom, Errno::XDEV), (PathOp::RenameTo, Errno::ACCESS)] {
+            assert_eq!(errno(&moving, &path(op, b"/a"), Floor::Unresolved), error);
+        }
+        let unresolved = Header { outcome: FLOOR_UNRESOLVED, ..moving };
+        assert_eq!(errno(&unresolved, &path(PathOp::RenameFrom, b"/a"), Floor::Unresolved), Errno::ACCESS);
     }
 
     #[test]

@@ -166,6 +166,7 @@ pub(crate) fn errno_name(errno: Errno) -> String {
         Errno::OPNOTSUPP => "EOPNOTSUPP",
         Errno::PROTONOSUPPORT => "EPROTONOSUPPORT",
         Errno::SRCH => "ESRCH",
+        Errno::XDEV => "EXDEV",
         other => return format!("E{}", other.raw_os_error()),
     };
     name.to_owned()

@@ -61,11 +61,11 @@ impl Session {
         }
     }
 
-    /// Writes down a denial by the floor of a program in the kernel, which no policy can lift.
-    pub fn refused(&self, origin: Origin, action: &Action<'_>, floor: Floor) {
+    /// Writes down a denial by the floor of a program in the kernel, which no policy can lift, with the error that the agent
+    /// got.
+    pub fn refused(&self, origin: Origin, action: &Action<'_>, floor: Floor, errno: Errno) {
         let shared = &self.shared;
-        let key = shared.keys.of((action, floor, origin.engine.is_of_kernel(), origin.denial));
-        let errno = floor.errno(action);
+        let key = shared.keys.of((action, floor, errno.raw_os_error(), origin.engine.is_of_kernel(), origin.denial));
         let define =
             |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, origin.into(), t);
         shared.rule(origin.into(), key, false, define);

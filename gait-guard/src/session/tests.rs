@@ -205,7 +205,8 @@ fn a_denial_of_what_had_happened_is_a_kill_and_says_so() {
     let origin =
         Origin { denial: Denial::Kill, attribution: Some(Attribution::SharedFdTable), ..from(EngineName::Hybrid) };
     session.witnessed(origin, &read("/work/secret"), false);
-    session.refused(origin, &Action::Unresolved { op: PathOp::Read, why: Why::Unreachable }, Floor::Unresolved);
+    let action = Action::Unresolved { op: PathOp::Read, why: Why::Unreachable };
+    session.refused(origin, &action, Floor::Unresolved, Errno::ACCESS);
     assert_eq!(session.stopped(), None);
     // The same, held: an error.
     assert!(matches!(session.judge(me(), &read("/work/secret")), Ruling::Deny(_)));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use gait_core::policy::{Policy, Strictness, Variables};
-use gait_ebpf::tables::{Effect, Tables};
+use gait_ebpf::tables::{CELLS, Effect, Tables};
 use gait_guard::bpf::trial::Trial;
 use kernel_suite::suite::{Test, test};
 
@@ -83,7 +83,7 @@ fn changed_cells() -> anyhow::Result<()> {
     let mut trial = Trial::new(RING_BYTES)?;
     trial.fill(&case.image);
     let first = offset_of!(Tables, cells) / 4;
-    let used = trial.tables()[first..].iter().rposition(|cell| *cell != 0).context("no cells")? + 1;
+    let used = trial.tables()[first..first + CELLS].iter().rposition(|cell| *cell != 0).context("no cells")? + 1;
     let (mut noticed, mut changed) = (0, 0);
     for cell in first..first + used {
         let tally = with_changed(&mut trial, cell, &case)?;

@@ -1,6 +1,7 @@
 //! Records on their way out of the kernel, and what becomes of those that have no room.
 
 use std::collections::HashMap;
+use std::mem::offset_of;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use gait_core::policy::{Policy, Strictness};
 use gait_ebpf::record::{Header, counter, kind};
-use gait_ebpf::tables::{Effect, KindEntry, floor, outcome, shape};
+use gait_ebpf::tables::{Effect, KindEntry, Tables, floor, outcome, shape};
 use gait_ebpf::trial::SUBJECTS;
 use gait_guard::bpf::trial::Trial;
 use gait_guard::bpf::{Object, Options, Purpose, Reader};
@@ -111,7 +112,7 @@ fn decisions() -> anyhow::Result<()> {
     let mut trial = Trial::new(1 << 20)?;
     trial.fill(&case.image);
     // No floor: each operation is asked of the policy.
-    let look = floor::LOOK as usize * size_of::<KindEntry>() / 4;
+    let look = (offset_of!(Tables, kinds) + floor::LOOK as usize * size_of::<KindEntry>()) / 4;
     trial.tables()[look] = shape::CONSTANT;
     trial.tables()[look + 2] = outcome(0, Effect::Allow);
     let paths: Vec<String> = (0..SUBJECTS)

@@ -8,7 +8,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use gait_ebpf::op::Op;
 use gait_ebpf::record::{counter, kind};
-use gait_ebpf::tables::{self, Effect, FLOOR_PATH, FLOOR_UNRESOLVED, floor};
+use gait_ebpf::tables::{Effect, FLOOR_PATH, FLOOR_UNRESOLVED, floor};
 
 use super::{EACCES, refuse};
 use crate::kernel::{O_BPRM_FILE, O_FILE_PATH, SIMULATE, address_of, constant, member};
@@ -27,17 +27,21 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
         Found::Whole => {}
         // A memory file: the supervisor knows what it was called.
         Found::Detached => return 0,
-        Found::Unknown => return refuse(scratch, Op::Exec, resolved.start, FLOOR_UNRESOLVED, 0),
+        Found::Unknown => return refuse(scratch, Op::Exec, resolved.place, FLOOR_UNRESOLVED, 0),
     }
-    if !tables::allows(automaton::decide_path(scratch, floor::LOOK, resolved.start)) {
-        return refuse(scratch, Op::Exec, resolved.start, FLOOR_PATH, 0);
+    let outcome = automaton::decide_path(scratch, floor::LOOK, Op::Exec as u32, resolved.place.0);
+    if outcome == FLOOR_PATH {
+        return refuse(scratch, Op::Exec, resolved.place, FLOOR_PATH, 0);
     }
-    let outcome = automaton::decide_path(scratch, Op::Exec as u32, resolved.start);
     // What somebody has to be asked about was asked before.
     if outcome & 3 != Effect::Deny as u32 || constant(&SIMULATE) != 0 {
         return 0;
     }
     let header = ring::header_of(scratch, kind::PATH, Op::Exec as u32, outcome);
-    ring::count(if ring::put_path(scratch, header, resolved.start) { counter::DENIED } else { counter::NO_ROOM });
+    ring::count(if ring::put_path_urgently(scratch, header, resolved.place) {
+        counter::DENIED
+    } else {
+        counter::NO_ROOM
+    });
     EACCES
 }

@@ -36,7 +36,7 @@ pub fn closed_to_rings(number: u32) -> i32 {
 #[inline(always)]
 fn told(kind: u32, number: u32) -> i32 {
     ring::count(counter::DENIED);
-    if !ring::put(&ring::header(kind, number, 0)) {
+    if !ring::put_urgently(&ring::header(kind, number, 0)) {
         ring::count(counter::NO_ROOM);
     }
     EPERM

@@ -59,8 +59,8 @@ fn mapped(file: *const c_void) -> i32 {
         Found::Detached => 0,
         Found::Unknown => {
             ring::count(counter::UNRESOLVED);
-            refuse(scratch, Op::Map, resolved.start, FLOOR_UNRESOLVED, 0)
+            refuse(scratch, Op::Map, resolved.place, FLOOR_UNRESOLVED, 0)
         }
-        Found::Whole => judge(scratch, Op::Map, resolved.start, 0),
+        Found::Whole => judge(scratch, Op::Map, resolved.place, 0),
     }
 }

@@ -19,6 +19,7 @@ use gait_ebpf::record::{counter, kind, switch};
 use gait_ebpf::tables::{self, FLOOR_PATH, floor};
 
 use crate::kernel::{SIMULATE, constant, word};
+use crate::path::Place;
 use crate::scope::Scratch;
 use crate::{automaton, ring};
 
@@ -52,14 +53,14 @@ pub fn has_rings() -> bool {
 
 /// Decides an operation on the path in `scratch`, records the decision, and only then gives it: 0 or an error.
 #[inline(always)]
-pub fn judge(scratch: &mut Scratch, op: Op, start: u32, extra: u64) -> i32 {
-    if judge_path(scratch, op as u32, start, extra) == 0 { 0 } else { EACCES }
+pub fn judge(scratch: &mut Scratch, op: Op, place: Place, extra: u64) -> i32 {
+    if judge_path(scratch, op as u32, place.0, extra) == 0 { 0 } else { EACCES }
 }
 
 /// [`judge`], a function of its own for the verifier, as [`automaton::decide_path`]. 0: it may happen.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge_path(scratch: *mut Scratch, op: u32, start: u32, extra: u64) -> u32 {
+extern "C" fn judge_path(scratch: *mut Scratch, op: u32, place: u32, extra: u64) -> u32 {
     // SAFETY: the verifier takes nothing but null or the whole structure.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 1 };
     let asked = match Op::of(op) {
@@ -67,19 +68,18 @@ extern "C" fn judge_path(scratch: *mut Scratch, op: u32, start: u32, extra: u64)
         Some(Op::Rmdir | Op::RenameFrom | Op::RenameTo) => floor::MOVE,
         _ => floor::CHANGE,
     };
-    let refused = automaton::decide_path(scratch, asked, start);
-    if !tables::allows(refused) {
-        return refuse_path(scratch, op, start, FLOOR_PATH, extra);
+    let outcome = automaton::decide_path(scratch, asked, op, place);
+    if outcome == FLOOR_PATH {
+        return refuse_path(scratch, op, place, FLOOR_PATH, extra);
     }
-    let outcome = automaton::decide_path(scratch, op, start);
     let passes = tables::allows(outcome) || constant(&SIMULATE) != 0;
     let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
     header.detail = passes as u64;
     header.extra = extra;
     let is_recorded = match (passes, asked) {
-        (true, floor::LOOK) => ring::put_path_quietly(scratch, header, start),
+        (true, floor::LOOK) => ring::put_path_quietly(scratch, header, Place(place)),
         // The reader may not have caught up with what came quietly.
-        _ => ring::put_path_urgently(scratch, header, start),
+        _ => ring::put_path_urgently(scratch, header, Place(place)),
     };
     if !is_recorded {
         ring::count(counter::NO_ROOM);
@@ -96,20 +96,24 @@ extern "C" fn judge_path(scratch: *mut Scratch, op: u32, start: u32, extra: u64)
 
 /// Records a denial that no policy can lift, and gives its error.
 #[inline(always)]
-pub fn refuse(scratch: &mut Scratch, op: Op, start: u32, outcome: u32, extra: u64) -> i32 {
-    refuse_path(scratch, op as u32, start, outcome, extra);
+pub fn refuse(scratch: &mut Scratch, op: Op, place: Place, outcome: u32, extra: u64) -> i32 {
+    refuse_path(scratch, op as u32, place.0, outcome, extra);
     EACCES
 }
 
 /// [`refuse`], a function of its own for the verifier. 1.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn refuse_path(scratch: *mut Scratch, op: u32, start: u32, outcome: u32, extra: u64) -> u32 {
+extern "C" fn refuse_path(scratch: *mut Scratch, op: u32, place: u32, outcome: u32, extra: u64) -> u32 {
     // SAFETY: as above.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 1 };
     let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
     header.extra = extra;
     debug!(&(), "operation {} denied by the floor", op);
-    ring::count(if ring::put_path_urgently(scratch, header, start) { counter::DENIED } else { counter::NO_ROOM });
+    ring::count(if ring::put_path_urgently(scratch, header, Place(place)) {
+        counter::DENIED
+    } else {
+        counter::NO_ROOM
+    });
     1
 }

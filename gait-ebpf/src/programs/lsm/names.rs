@@ -48,13 +48,13 @@ extern "C" fn decide_entry(scratch: *mut Scratch, op: u32, dentry: u64, mount: u
     let resolved = path::resolve(scratch, dentry, mount, 0, false);
     let answer = if matches!(resolved.found, Found::Detached) {
         // On a mount that hangs nowhere: at no path that could be judged.
-        refuse(scratch, op, resolved.start, FLOOR_UNRESOLVED, 0)
+        refuse(scratch, op, resolved.place, FLOOR_UNRESOLVED, 0)
     } else if let Some(answer) = stopped(scratch, op, resolved, 0) {
         answer
     } else if matches!(op, Op::Mkdir | Op::Symlink | Op::Link | Op::RenameTo) && is_moving() {
-        refuse(scratch, op, resolved.start, ENGINE_MOVING, 0)
+        refuse(scratch, op, resolved.place, ENGINE_MOVING, 0)
     } else {
-        judge(scratch, op, resolved.start, 0)
+        judge(scratch, op, resolved.place, 0)
     };
     (answer != 0) as u32
 }
@@ -104,7 +104,7 @@ pub fn path_rename(ctx: LsmContext) -> i32 {
     let is_exchange = address_in(&ctx, 4) as u32 & EXCHANGE != 0;
     if mode_of(from) & TYPE == DIRECTORY || (is_exchange && mode_of(to) & TYPE == DIRECTORY) {
         let resolved = path::resolve(scratch, from, old, 0, false);
-        refuse(scratch, Op::RenameFrom, resolved.start, ENGINE_MOVING, 0);
+        refuse(scratch, Op::RenameFrom, resolved.place, ENGINE_MOVING, 0);
         // As between file systems: programs go on file by file.
         return EXDEV;
     }
@@ -123,14 +123,21 @@ fn moved(scratch: &mut Scratch, from: u64, old: u64, to: u64, new: u64) -> i32 {
     decide(scratch, Op::RenameTo, to, new)
 }
 
+/// The inode of the `struct path` at an address.
+#[inline(always)]
+fn inode_of(of_path: u64) -> u64 {
+    let dentry = word(of_path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
+    word(dentry.wrapping_add(u64::from(constant(&O_DENTRY_INODE))))
+}
+
 /// Decides an operation on the object at a `struct path`.
 #[inline(always)]
 fn of_object(scratch: &mut Scratch, op: Op, of_path: u64, extra: u64) -> i32 {
-    let resolved = path::of_path(scratch, of_path, false);
+    let resolved = path::of_path(scratch, of_path, path::is_of_proc(inode_of(of_path)));
     if let Some(answer) = stopped(scratch, op, resolved, extra) {
         return answer;
     }
-    if judge(scratch, op, resolved.start, extra) == 0 { 0 } else { EACCES }
+    if judge(scratch, op, resolved.place, extra) == 0 { 0 } else { EACCES }
 }
 
 /// `chmod` in all its forms.
@@ -141,7 +148,7 @@ pub fn path_chmod(ctx: LsmContext) -> i32 {
     let dentry = word(of_path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
     if sets_id(mode) && mode_of(dentry) & TYPE == REGULAR {
         let resolved = path::of_path(scratch, of_path, false);
-        return refuse(scratch, Op::Chmod, resolved.start, FLOOR_PRIVILEGE, u64::from(mode));
+        return refuse(scratch, Op::Chmod, resolved.place, FLOOR_PRIVILEGE, u64::from(mode));
     }
     of_object(scratch, Op::Chmod, of_path, u64::from(mode))
 }

@@ -52,10 +52,10 @@ pub fn stopped(scratch: &mut Scratch, op: Op, resolved: Resolved, extra: u64) ->
         Found::Detached => Some(0),
         Found::Unknown => {
             ring::count(counter::UNRESOLVED);
-            Some(refuse(scratch, op, resolved.start, FLOOR_UNRESOLVED, extra))
+            Some(refuse(scratch, op, resolved.place, FLOOR_UNRESOLVED, extra))
         }
         Found::Whole if resolved.owner != 0 && !scope::has_number(resolved.owner) => {
-            Some(refuse(scratch, op, resolved.start, FLOOR_OUTSIDER, extra))
+            Some(refuse(scratch, op, resolved.place, FLOOR_OUTSIDER, extra))
         }
         Found::Whole => None,
     }
@@ -101,11 +101,11 @@ pub fn file_open(ctx: LsmContext) -> i32 {
         return answer;
     }
     if let Some(op) = change
-        && judge(scratch, op, resolved.start, 0) != 0
+        && judge(scratch, op, resolved.place, 0) != 0
     {
         return EACCES;
     }
-    if reads && judge(scratch, look, resolved.start, 0) != 0 {
+    if reads && judge(scratch, look, resolved.place, 0) != 0 {
         return EACCES;
     }
     0
@@ -126,10 +126,10 @@ fn temporary(scratch: &mut Scratch, of_path: u64, reads: bool) -> i32 {
     if let Some(answer) = stopped(scratch, Op::Create, resolved, 0) {
         return answer;
     }
-    if judge(scratch, Op::Create, resolved.start, 0) != 0 {
+    if judge(scratch, Op::Create, resolved.place, 0) != 0 {
         return EACCES;
     }
-    if reads && judge(scratch, Op::Read, resolved.start, 0) != 0 {
+    if reads && judge(scratch, Op::Read, resolved.place, 0) != 0 {
         return EACCES;
     }
     0
@@ -148,7 +148,7 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
     let mode: u32 = ctx.arg::<u64>(2) as u32 & 0xffff;
     if mode & TYPE != 0 && mode & TYPE != REGULAR {
         let header = ring::header(kind::LOCK, lock::PATH_MKNOD, 0);
-        if !ring::put(&header) {
+        if !ring::put_urgently(&header) {
             ring::count(counter::NO_ROOM);
         }
         return super::EPERM;
@@ -160,16 +160,16 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
     let extra = u64::from(mode);
     if matches!(resolved.found, Found::Detached) {
         // On a mount that hangs nowhere: it would be at no path that could be judged.
-        return refuse(scratch, Op::Create, resolved.start, FLOOR_UNRESOLVED, extra);
+        return refuse(scratch, Op::Create, resolved.place, FLOOR_UNRESOLVED, extra);
     }
     if let Some(answer) = stopped(scratch, Op::Create, resolved, extra) {
         return answer;
     }
     if sets_id(mode) {
-        return refuse(scratch, Op::Create, resolved.start, FLOOR_PRIVILEGE, extra);
+        return refuse(scratch, Op::Create, resolved.place, FLOOR_PRIVILEGE, extra);
     }
     if super::is_moving() {
-        return refuse(scratch, Op::Create, resolved.start, ENGINE_MOVING, extra);
+        return refuse(scratch, Op::Create, resolved.place, ENGINE_MOVING, extra);
     }
-    judge(scratch, Op::Create, resolved.start, extra)
+    judge(scratch, Op::Create, resolved.place, extra)
 }

@@ -49,10 +49,10 @@ pub fn file_receive(ctx: LsmContext) -> i32 {
     if let Some(answer) = stopped(scratch, op, resolved, RECEIVED) {
         return answer;
     }
-    if mode & WRITE != 0 && judge(scratch, Op::Write, resolved.start, RECEIVED) != 0 {
+    if mode & WRITE != 0 && judge(scratch, Op::Write, resolved.place, RECEIVED) != 0 {
         return EACCES;
     }
-    if mode & READ != 0 && judge(scratch, look, resolved.start, RECEIVED) != 0 {
+    if mode & READ != 0 && judge(scratch, look, resolved.place, RECEIVED) != 0 {
         return EACCES;
     }
     0

@@ -72,8 +72,7 @@ impl Change<'_> {
             return self.context.confirm(self.call);
         }
         let action = Action::Path { op: PathOp::RenameFrom, path: old.as_bytes().into(), via: None };
-        self.context.judge.deny(self.call.actor(), &action, Floor::Unresolved);
-        Err(Errno::XDEV.into())
+        Err(self.context.judge.deny_as(self.call.actor(), &action, Floor::Unresolved, Errno::XDEV).into())
     }
 }
 

@@ -70,6 +70,9 @@ fn settings() -> Vec<Denial> {
         set("PR-04 scheduling of an outsider", &[&format!("sched_setaffinity {pid} 8 hex:ffffffffffffffff")]),
         set("PR-04 who dies first of memory", &[&format!("open s:/proc/{pid}/oom_score_adj 1"), "write $1 s:1000 4"])
             .needs(&[Need::Root]),
+        set("PR-04 the owner of an outsider's file", &[&format!("chown s:/proc/{pid}/comm 0 0")])
+            .needs(&[Need::Root])
+            .recorded("fs.write", "/proc/outside/comm", "guard_floor_outsider"),
     ]
 }
 
