@@ -158,12 +158,17 @@ impl Object {
     /// Loads programs for these hooks, two at a time where there are two processors: most of a start is the verifier. What
     /// can't be loaded is told when it is attached.
     pub(super) fn load_all(&mut self, programs: &[(&str, &str)]) {
-        let (linked, hooks) = (&self.linked, &self.hooks);
+        let (linked, hooks, known) = (&self.linked, &self.hooks, &self.loaded);
+        let programs: Vec<_> = programs.iter().filter(|(name, _)| !known.contains_key(*name)).collect();
         let some = |first: usize, step: usize| {
             let chosen = programs.iter().skip(first).step_by(step);
-            let loaded =
-                chosen.map_while(|(name, hook)| Some(((*name).to_owned(), linked.load(name, hook, hooks).ok()?)));
-            loaded.collect::<Vec<(String, (OwnedFd, Kind))>>()
+            let loaded = chosen.map_while(|(name, hook)| match linked.load(name, hook, hooks) {
+                Ok(loaded) => Some(Some(((*name).to_owned(), loaded))),
+                // Not every kernel has every hook.
+                Err(Refusal::NoHook { .. }) => Some(None),
+                Err(_) => None,
+            });
+            loaded.flatten().collect::<Vec<(String, (OwnedFd, Kind))>>()
         };
         let loaded = if thread::available_parallelism().map_or(1, NonZero::get) > 1 {
             thread::scope(|scope| {

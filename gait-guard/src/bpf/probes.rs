@@ -8,6 +8,7 @@ use rustix::process::{WaitOptions, waitpid};
 
 use super::cgroup::{self, ControlGroup};
 use super::lock::SocketLock;
+use super::lsm;
 use super::object::{Attached, OBJECT};
 use super::watch::{Seen, Watch};
 use super::{BpfError, Object, Options, Purpose, Reader};
@@ -85,8 +86,9 @@ pub fn load(options: Options) -> Loaded {
         Err(error) => return nothing(refused(&error), refused(&error), Err(error)),
     };
     let needs_group = options.purpose != Purpose::DecideOrWatch || lsm.is_err();
-    let sockets: &[(&str, &str)] = if needs_group { &cgroup::HOOKS } else { &[] };
-    object.load_all(&[&TRACEPOINTS[..], sockets].concat());
+    // What the engine attaches later is verified here too, where other things can be done meanwhile.
+    let engine: &[(&str, &str)] = if options.purpose == Purpose::Decide { &[crate::hybrid::PROGRAM] } else { &[] };
+    object.load_all(&[&TRACEPOINTS[..], if needs_group { &cgroup::HOOKS } else { lsm::HOOKS }, engine].concat());
     for (program, tracepoint) in TRACEPOINTS {
         if let Err(error) = object.attach(program, tracepoint) {
             return nothing(refused(&error), untried(), lsm);

@@ -35,7 +35,7 @@ use crate::session::{GuardedPaths, PolicyRules, Session, Stop};
 use crate::sys::process::in_child;
 
 /// The program that looks at opens, and where it is attached.
-const PROGRAM: (&str, &str) = ("on_open", "sys_exit");
+pub(crate) const PROGRAM: (&str, &str) = ("on_open", "sys_exit");
 
 /// What is said about every run of this engine, in the receipt and on the terminal.
 pub const LIMIT: &str = "reads run by themselves: what the policy denies by name inside of a folder that it lets the agent \

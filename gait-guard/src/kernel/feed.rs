@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use gait_core::journal::{Attribution, EngineName};
 use gait_ebpf::op::Op;
 use gait_ebpf::record::{Header, counter, kind, lock, open, path};
 use gait_ebpf::tables::{ENGINE_MOVING, FLOOR_OUTSIDER, FLOOR_PRIVILEGE, FLOOR_UNRESOLVED};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
@@ -31,7 +30,7 @@ const PAUSE: i64 = 20_000_000;
 
 /// A thread that takes records into a session, until [`Feed::end`].
 pub(crate) struct Feed {
-    over: Arc<AtomicBool>,
+    over: OwnedFd,
     thread: JoinHandle<()>,
 }
 
@@ -44,8 +43,8 @@ impl Feed {
         let ring = watch.as_fd().try_clone_to_owned()?;
         let (watch, decisions) = watch.deciding();
         session.watch(watch);
-        let over = Arc::new(AtomicBool::new(false));
-        let feeder = Feeder { ring, decisions, session: Arc::clone(session), over: Arc::clone(&over) };
+        let over = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let feeder = Feeder { ring, decisions, session: Arc::clone(session), over: over.try_clone()? };
         let thread = std::thread::Builder::new().name("gait-records".into()).spawn(move || feeder.run())?;
         Ok(Self { over, thread })
     }
@@ -55,7 +54,7 @@ impl Feed {
     /// # Errors
     /// The thread failed, or the counters can't be read: the run must not count as complete.
     pub(crate) fn end(self, session: &Session, counters: Result<Counters, BpfError>) -> io::Result<()> {
-        self.over.store(true, Ordering::Release);
+        rustix::io::write(&self.over, &1u64.to_ne_bytes())?;
         self.thread.join().map_err(|_| io::Error::other("the thread that reads records failed"))?;
         let counters = counters.map_err(io::Error::other)?;
         let of = |index: u32| counters.get(index as usize).copied().unwrap_or(0);
@@ -72,16 +71,17 @@ struct Feeder {
     ring: OwnedFd,
     decisions: Decisions,
     session: Arc<Session>,
-    over: Arc<AtomicBool>,
+    /// Readable once the run is over.
+    over: OwnedFd,
 }
 
 impl Feeder {
     /// Until the run is over and the ring is empty.
     fn run(&self) {
         let mut spelt = HashMap::new();
+        let mut over = false;
         loop {
-            // Looked at before the ring: what was written before it was set is taken.
-            let over = self.over.load(Ordering::Acquire);
+            // Also after it was told that the run is over: what was written before is taken.
             loop {
                 // What is in the ring; the session takes in the process tree, decisions come here.
                 self.session.observe();
@@ -94,9 +94,10 @@ impl Feeder {
             if over {
                 return;
             }
-            let mut waiting = [PollFd::new(&self.ring, PollFlags::IN)];
+            let mut waiting = [PollFd::new(&self.ring, PollFlags::IN), PollFd::new(&self.over, PollFlags::IN)];
             // An error or a timeout: looked at again.
             let _ = poll(&mut waiting, Some(&Timespec { tv_sec: 0, tv_nsec: PAUSE }));
+            over = waiting[1].revents().contains(PollFlags::IN);
         }
     }
 }
