@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::super::evaluate::{Decision, evaluate};
 use super::super::model::{Policy, Verdict};
 use super::super::pattern::Token;
-use super::hash::FastMap;
 use super::kind::{Condition, Kind, ListOf, LiveRule, live_rules, settled};
 use super::nfa::ListId;
 use super::table::{Ends, Table};
@@ -112,15 +111,7 @@ struct Question<'p> {
 
 impl<'p> Builder<'p> {
     pub(super) fn new(policy: &'p Policy, context: &'p Arc<Context>, limits: &Limits) -> Self {
-        let result = CompiledPolicy {
-            tables: Vec::new(),
-            joins: Vec::new(),
-            outcomes: Vec::new(),
-            kinds: Vec::new(),
-            ids: FastMap::default(),
-            context: Arc::clone(context),
-            undecidable: undecidable(),
-        };
+        let result = CompiledPolicy::of_nothing(context);
         let budget = Budget { states: limits.states, work: limits.work };
         let (known_tables, known_joins) = (Vec::new(), HashMap::new());
         Self { policy, context, limits: *limits, budget, result, known_tables, known_joins }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::build::Builder;
+use self::build::{Builder, undecidable};
 pub use self::bytes::Stored;
 use self::hash::FastMap;
 pub use self::kind::Kind;
@@ -158,6 +158,19 @@ struct Join {
 }
 
 impl CompiledPolicy {
+    /// One that has no kinds yet.
+    fn of_nothing(context: &Arc<Context>) -> Self {
+        Self {
+            tables: Vec::new(),
+            joins: Vec::new(),
+            outcomes: Vec::new(),
+            kinds: Vec::new(),
+            ids: FastMap::default(),
+            context: Arc::clone(context),
+            undecidable: undecidable(),
+        }
+    }
+
     /// Compiles `policy` for a run with `context` and the `kinds` of action that its engine knows.
     ///
     /// # Errors

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::build::undecidable;
 use super::bytes::{STORED, TABLES};
-use super::hash::FastMap;
 use super::kind::Kind;
 use super::table::Table;
 use super::{CompiledKind, CompiledPolicy, Join, KindId, Shape};
@@ -64,15 +62,7 @@ pub fn decode(
     if tables.take(TABLES.len())? != TABLES {
         return Err(DecodeError::Foreign);
     }
-    let mut result = CompiledPolicy {
-        tables: Vec::new(),
-        joins: Vec::new(),
-        outcomes: Vec::new(),
-        kinds: Vec::new(),
-        ids: FastMap::default(),
-        context: Arc::clone(context),
-        undecidable: undecidable(),
-    };
+    let mut result = CompiledPolicy::of_nothing(context);
     for _ in 0..tables.number()? {
         result.tables.push(table(&mut tables)?);
     }

@@ -15,7 +15,11 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("200,000 opens: no decision lost, the journal verifies, memory stays flat", GUARD, opens),
         test("SUP-04 long argument lists and environments", GUARD, long_arguments),
-        test("SUP-03 a ring too small for a flood of opens denies, says so and fails the run", GUARD.into_iter().chain([LSM]), small_ring),
+        test(
+            "SUP-03 a ring too small for a flood of opens denies, says so and fails the run",
+            GUARD.into_iter().chain([LSM]),
+            small_ring,
+        ),
     ]
 }
 
