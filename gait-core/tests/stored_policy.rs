@@ -28,7 +28,12 @@ fn kinds() -> Vec<Kind> {
 }
 
 fn context() -> Arc<Context> {
-    Arc::new(Context { identity: "dev".to_owned(), risk_class: "high".to_owned(), ..Context::default() })
+    Arc::new(Context {
+        identity: "dev".to_owned(),
+        risk_class: "high".to_owned(),
+        workspace: "/w/p".to_owned(),
+        ..Context::default()
+    })
 }
 
 fn compile(policy: &Policy) -> CompiledPolicy {

@@ -258,7 +258,12 @@ mod tests {
 
     fn ask(cache: &Cache, text: &str, identity: &str) -> Compiled {
         let policy = Policy::parse(text, Strictness::Strict).unwrap();
-        let context = Arc::new(Context { identity: identity.to_owned(), ..Context::default() });
+        let context = Arc::new(Context {
+            identity: identity.to_owned(),
+            risk_class: "high".to_owned(),
+            workspace: "/w/p".to_owned(),
+            ..Context::default()
+        });
         let (texts, kinds) = ([text.as_bytes()], kinds());
         let question = Question { policy: &policy, texts: &texts, context: &context, kinds: &kinds };
         let compiled = cache.compile(question).unwrap();
