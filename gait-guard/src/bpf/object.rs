@@ -74,6 +74,8 @@ pub struct Object {
     loaded: HashMap<String, (OwnedFd, Kind)>,
     /// What keeps programs in force.
     links: Vec<Link>,
+    /// The programs in force, so that whoever looks at the machine's programs finds whose they are, and what they cost.
+    programs: Vec<OwnedFd>,
     attached: Vec<Attached>,
     /// The number of a program that was attached.
     id: Option<u32>,
@@ -131,7 +133,16 @@ impl Object {
         // What only watches has none at hooks of the security module but the canary.
         let is_needed = |name: &str| options.purpose != Purpose::Watch || !super::lsm::is_hook(name);
         let linked = Linked::of(OBJECT, &changes, is_needed)?;
-        Ok(Self { linked, hooks, loaded: HashMap::new(), links: Vec::new(), attached: Vec::new(), id: None, options })
+        Ok(Self {
+            linked,
+            hooks,
+            loaded: HashMap::new(),
+            links: Vec::new(),
+            programs: Vec::new(),
+            attached: Vec::new(),
+            id: None,
+            options,
+        })
     }
 
     /// What it was loaded with, once it was settled what for.
@@ -225,12 +236,14 @@ impl Object {
         let tag = told.map(|told| format!("{:016x}", u64::from_be_bytes(told.tag))).unwrap_or_default();
         self.id = told.map(|told| told.id).or(self.id);
         self.attached.push(Attached { name: name.to_owned(), hook, tag });
+        self.programs.push(program);
         Ok(())
     }
 
     /// Takes away the program that was attached last, and all memory of it.
     pub(super) fn detach_last(&mut self) {
         self.links.pop();
+        self.programs.pop();
         self.attached.pop();
     }
 

@@ -168,7 +168,7 @@ fn processes() -> anyhow::Result<()> {
     );
     let denied: Vec<_> =
         guarded.pack.denied().map(|denied| (denied.value.as_str(), denied.reasons.join(" "))).collect();
-    let outsider = ("/proc/pid/cmdline", "guard_engine_killed guard_floor_outsider".to_owned());
+    let outsider = ("/proc/outside/cmdline", "guard_engine_killed guard_floor_outsider".to_owned());
     // Landlock keeps it closed, whoever the user is; whose it is can't be told any more.
     let environ = ("unresolved:refused", "guard_floor_unresolved".to_owned());
     ensure!(denied.contains(&outsider) && denied.contains(&environ) && denied.len() == 2, "{denied:?}");
