@@ -373,6 +373,9 @@ struct Program {
     /// What every match starts with.
     prefix: String,
     steps: Vec<Step>,
+    /// What is somewhere in every match, after the prefix: to look for it is cheaper than to run the steps, and most paths
+    /// don't have it.
+    needle: String,
 }
 
 /// One state of a non-deterministic automaton. Every jump without input goes forward, so one pass over
@@ -405,7 +408,7 @@ impl Program {
                 Token::Char(_) | Token::AnyChar | Token::Class { .. } => steps.push(Step::One(token.clone())),
             }
         }
-        Self { prefix: prefix.collect(), steps }
+        Self { prefix: prefix.collect(), needle: needle(&steps), steps }
     }
 
     fn matches(&self, text: &str) -> bool {
@@ -413,9 +416,27 @@ impl Program {
         match self.steps.as_slice() {
             [] => rest.is_empty(),
             [Step::Optional(2), Step::One(Token::Char('/')), Step::All] => rest.is_empty() || rest.starts_with('/'),
-            steps => run(steps, rest),
+            steps => rest.contains(&self.needle) && run(steps, rest),
         }
     }
+}
+
+/// The longest run of characters that no way through the steps leaves out.
+///
+/// A jump over optional steps leads to the step after them, so never into the middle of such a run.
+fn needle(steps: &[Step]) -> String {
+    let (mut longest, mut current, mut optional) = (String::new(), String::new(), 0_usize);
+    for step in steps {
+        match step {
+            Step::One(Token::Char(character)) if optional == 0 => current.push(*character),
+            _ => current.clear(),
+        }
+        optional = if let Step::Optional(count) = step { *count } else { optional.saturating_sub(1) };
+        if current.len() > longest.len() {
+            longest.clone_from(&current);
+        }
+    }
+    longest
 }
 
 /// Runs the automaton over `text`: time is states times characters, whatever the pattern.
@@ -494,6 +515,31 @@ mod tests {
         check("/tmp/**", &["/tmp", "/tmp/", "/tmp/a/b"], &["/tmpx", "/", "/var/tmp", "tmp"]);
         check("/**", &["/", "/a/b"], &["a"]);
         assert_eq!(PathPattern::parse("/tmp/**").dialect(), Dialect::Contract);
+    }
+
+    #[test]
+    fn what_a_match_must_have_is_the_longest_run_that_nothing_leaves_out() {
+        let needle = |pattern: &str| PathPattern::parse(pattern).0.programs[0].needle.clone();
+        assert_eq!(needle("**/.ssh/**"), ".ssh");
+        assert_eq!(needle("/a/**/bc/*.pem"), ".pem");
+        assert_eq!(needle("**/*secret*"), "secret");
+        assert_eq!(needle("/a/**"), "");
+        assert_eq!(needle("/srv/*"), "");
+    }
+
+    proptest! {
+        #[test]
+        fn to_look_for_it_changes_no_answer(
+            pattern in "[ab/]{0,4}(\\*\\*/|\\*|\\?|\\[ab\\]|/\\*\\*|[ab/]{1,3}){0,5}",
+            texts in prop::collection::vec("/?[ab/]{0,12}", 32),
+        ) {
+            for program in &PathPattern::parse(&pattern).0.programs {
+                for text in &texts {
+                    let rest = text.strip_prefix(program.prefix.as_str());
+                    prop_assert_eq!(program.matches(text), rest.is_some_and(|rest| run(&program.steps, rest)));
+                }
+            }
+        }
     }
 
     #[test]
