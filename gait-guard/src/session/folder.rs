@@ -297,7 +297,8 @@ impl SegmentFiles {
     }
 }
 
-/// The end of a journal on its way to the disk.
+/// The end of a journal on its way to the disk. Dropped, it is waited for too: where no runpack comes to be, the journal is all
+/// there is.
 pub(super) struct Syncing(Option<JoinHandle<io::Result<()>>>);
 
 fn sync_all(files: &[File]) -> io::Result<()> {
@@ -309,9 +310,20 @@ impl Syncing {
     ///
     /// # Errors
     /// It may not be.
-    pub(super) fn finish(self) -> io::Result<()> {
-        let Some(thread) = self.0 else { return Ok(()) };
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let Some(thread) = self.0.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs the journal is gone")))
+    }
+}
+
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        // Whoever drops it has an error of its own to tell.
+        let _ = self.wait();
     }
 }
 
@@ -359,6 +371,19 @@ mod tests {
         let mode = std::os::unix::fs::MetadataExt::mode(&folder.path().metadata().unwrap());
         assert_eq!(mode & 0o777, 0o700);
         assert!(matches!(RunFolder::create(state.path(), "run_x", b"", b""), Err(FolderError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_journal_on_its_way_to_the_disk_is_waited_for_whatever_comes() {
+        let (there, seen) = std::sync::mpsc::channel();
+        let syncing = Syncing(Some(std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            there.send(()).map_err(io::Error::other)
+        })));
+        drop(syncing);
+        assert_eq!(seen.try_recv(), Ok(()));
+        let failed = Syncing(Some(std::thread::spawn(|| Err(io::ErrorKind::StorageFull.into()))));
+        assert_eq!(failed.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
