@@ -8,7 +8,7 @@
 //! policy compiler turns the same tokens into an automaton.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One piece of a pattern; a path matches if the pieces match its parts in order, with nothing left over.
 ///
@@ -48,17 +48,45 @@ pub enum Tree {
 }
 
 /// A pattern of `path_allowlist` or `path_denylist`. Copies share what was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPattern(Arc<ParsedPath>);
+///
+/// A policy has hundreds, of which a run asks few, and most of those are a path with or without `/**`: the others are read when
+/// they are first asked.
+#[derive(Clone, Debug)]
+pub struct PathPattern(Arc<PathText>);
 
-#[derive(Debug, PartialEq, Eq)]
-struct ParsedPath {
+#[derive(Debug)]
+struct PathText {
     text: String,
+    form: Form,
+    read: OnceLock<ReadPath>,
+}
+
+/// What the text of a pattern tells without being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A clean path: matches itself.
+    Path,
+    /// A clean path and `/**`: matches the path, which has so many bytes, and what is below.
+    Below(usize),
+    /// It has to be read.
+    Other,
+}
+
+#[derive(Debug)]
+struct ReadPath {
     validity: Validity,
     dialect: Dialect,
     alternatives: Vec<Vec<Token>>,
     programs: Vec<Program>,
 }
+
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for PathPattern {}
 
 /// Whether a pattern is a valid glob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +107,61 @@ pub enum Dialect {
 }
 
 impl PathPattern {
-    /// Reads a pattern. Every text is one; see [`PathPattern::validity`].
+    /// A pattern from its text, trimmed. Every text is one; see [`PathPattern::validity`].
     pub fn parse(text: &str) -> Self {
         let text = text.trim();
+        Self(Arc::new(PathText { text: text.to_owned(), form: Form::of(text), read: OnceLock::new() }))
+    }
+
+    /// The pattern as written in the policy.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Whether it is a valid glob.
+    pub fn validity(&self) -> Validity {
+        if self.0.form == Form::Other { self.read().validity } else { Validity::Glob }
+    }
+
+    /// Whether existing evaluators read it the same way.
+    pub fn dialect(&self) -> Dialect {
+        if self.0.form == Form::Other { self.read().dialect } else { Dialect::Contract }
+    }
+
+    /// What it means: a clean path matches if it matches one of these token sequences as a whole.
+    pub fn alternatives(&self) -> &[Vec<Token>] {
+        &self.read().alternatives
+    }
+
+    /// Whether the clean path `path` matches.
+    pub fn matches(&self, path: &str) -> bool {
+        let text = self.text();
+        match self.0.form {
+            Form::Path => path == text,
+            Form::Below(length) => {
+                path.strip_prefix(&text[..length]).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Form::Other => self.read().programs.iter().any(|program| program.matches(path)),
+        }
+    }
+
+    fn read(&self) -> &ReadPath {
+        self.0.read.get_or_init(|| ReadPath::of(&self.0.text))
+    }
+}
+
+impl Form {
+    fn of(text: &str) -> Self {
+        let path = text.strip_suffix("/**");
+        if path.unwrap_or(text).contains(['*', '?', '[', '\\']) || !is_clean(text) {
+            return Self::Other;
+        }
+        path.map_or(Self::Path, |path| Self::Below(path.len()))
+    }
+}
+
+impl ReadPath {
+    fn of(text: &str) -> Self {
         let cleaned = clean_pattern(text);
         let glob = parse_glob(&cleaned, Stars::Trees);
         let validity = if glob.is_some() { Validity::Glob } else { Validity::Malformed };
@@ -95,68 +175,59 @@ impl PathPattern {
             programs.push(Program::new(&written));
             alternatives.push(written);
         }
-        Self(Arc::new(ParsedPath { text: text.to_owned(), validity, dialect, alternatives, programs }))
+        Self { validity, dialect, alternatives, programs }
+    }
+}
+
+/// A pattern of `domain_allowlist` or `domain_denylist`: lower case, `*` for any run of characters. Copies share what was read,
+/// when it was first asked.
+#[derive(Clone, Debug)]
+pub struct DomainPattern(Arc<DomainText>);
+
+#[derive(Debug)]
+struct DomainText {
+    text: String,
+    program: OnceLock<Option<Program>>,
+}
+
+impl PartialEq for DomainPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for DomainPattern {}
+
+impl DomainPattern {
+    /// A pattern from its text, which the policy has lower-cased. Every text is one.
+    pub fn parse(text: &str) -> Self {
+        Self(Arc::new(DomainText { text: text.to_owned(), program: OnceLock::new() }))
     }
 
-    /// The pattern as written in the policy.
+    /// The pattern as normalised in the policy.
     pub fn text(&self) -> &str {
         &self.0.text
     }
 
     /// Whether it is a valid glob.
     pub fn validity(&self) -> Validity {
-        self.0.validity
-    }
-
-    /// Whether existing evaluators read it the same way.
-    pub fn dialect(&self) -> Dialect {
-        self.0.dialect
-    }
-
-    /// What it means: a clean path matches if it matches one of these token sequences as a whole.
-    pub fn alternatives(&self) -> &[Vec<Token>] {
-        &self.0.alternatives
-    }
-
-    /// Whether the clean path `path` matches.
-    pub fn matches(&self, path: &str) -> bool {
-        self.0.programs.iter().any(|program| program.matches(path))
-    }
-}
-
-/// A pattern of `domain_allowlist` or `domain_denylist`: lower case, `*` for any run of characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainPattern {
-    text: String,
-    program: Option<Program>,
-}
-
-impl DomainPattern {
-    /// Reads a pattern, which the policy has lower-cased. Every text is one.
-    pub fn parse(text: &str) -> Self {
-        let program = parse_glob(text, Stars::Runs).map(|tokens| Program::new(&tokens));
-        Self { text: text.to_owned(), program }
-    }
-
-    /// The pattern as normalised in the policy.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Whether it is a valid glob.
-    pub const fn validity(&self) -> Validity {
-        if self.program.is_some() { Validity::Glob } else { Validity::Malformed }
+        if self.program().is_some() { Validity::Glob } else { Validity::Malformed }
     }
 
     /// What it means: a domain matches if it matches one of these token sequences as a whole.
     pub fn alternatives(&self) -> Vec<Vec<Token>> {
-        std::iter::once(literal_chars(&self.text)).chain(parse_glob(&self.text, Stars::Runs)).collect()
+        std::iter::once(literal_chars(self.text())).chain(parse_glob(self.text(), Stars::Runs)).collect()
     }
 
     /// Whether the lower-case domain `domain` matches. `*.example.com` matches any depth of sub-domain,
     /// but not `example.com` itself.
     pub fn matches(&self, domain: &str) -> bool {
-        self.text == domain || self.program.as_ref().is_some_and(|program| program.matches(domain))
+        self.text() == domain || self.program().is_some_and(|program| program.matches(domain))
+    }
+
+    fn program(&self) -> Option<&Program> {
+        let read = || parse_glob(self.text(), Stars::Runs).map(|tokens| Program::new(&tokens));
+        self.0.program.get_or_init(read).as_ref()
     }
 }
 
@@ -519,7 +590,7 @@ mod tests {
 
     #[test]
     fn what_a_match_must_have_is_the_longest_run_that_nothing_leaves_out() {
-        let needle = |pattern: &str| PathPattern::parse(pattern).0.programs[0].needle.clone();
+        let needle = |pattern: &str| ReadPath::of(pattern).programs[0].needle.clone();
         assert_eq!(needle("**/.ssh/**"), ".ssh");
         assert_eq!(needle("/a/**/bc/*.pem"), ".pem");
         assert_eq!(needle("**/*secret*"), "secret");
@@ -533,11 +604,27 @@ mod tests {
             pattern in "[ab/]{0,4}(\\*\\*/|\\*|\\?|\\[ab\\]|/\\*\\*|[ab/]{1,3}){0,5}",
             texts in prop::collection::vec("/?[ab/]{0,12}", 32),
         ) {
-            for program in &PathPattern::parse(&pattern).0.programs {
+            for program in &ReadPath::of(&pattern).programs {
                 for text in &texts {
                     let rest = text.strip_prefix(program.prefix.as_str());
                     prop_assert_eq!(program.matches(text), rest.is_some_and(|rest| run(&program.steps, rest)));
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_known_without_reading_is_what_reading_gives(
+            text in "[ab./]{0,6}(/[*][*]|[*]|[?]|\\[a\\]|\\[|/[*]|[*][*]/|\\\\a)?[ab/]{0,2}",
+            path in "/{0,1}[ab]{0,2}(/[ab.]{1,2}){0,2}",
+        ) {
+            let (pattern, read) = (PathPattern::parse(&text), ReadPath::of(text.trim()));
+            prop_assert_eq!(pattern.validity(), read.validity);
+            prop_assert_eq!(pattern.dialect(), read.dialect);
+            for path in [path.as_str(), text.as_str(), text.trim_end_matches("/**")] {
+                let path = clean(path).path;
+                prop_assert_eq!(pattern.matches(&path), read.programs.iter().any(|p| p.matches(&path)), "{}", path);
             }
         }
     }
