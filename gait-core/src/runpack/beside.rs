@@ -40,7 +40,7 @@ pub(super) fn deflate<'m>(
     let large = sizes.iter().filter(|size| **size > 0).count();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(large);
     if threads < 2 || sizes.iter().sum::<u64>() < BESIDE_FROM_BYTES {
-        return members.iter().try_for_each(|member| each(member, deflated(member)?));
+        return one_by_one(members, each);
     }
     let ahead = members.partition_point(|member| member.name.as_str() < manifest);
     let desk = Desk::new(sizes, ahead);
@@ -48,13 +48,14 @@ pub(super) fn deflate<'m>(
         let _end = End(&desk);
         let work = || {
             let _end = EndOnPanic(&desk);
+            let mut deflater = Deflater::new(Vec::new());
             while let Some(place) = desk.take() {
-                desk.put(place, deflated(members[place]));
+                desk.put(place, deflated(members[place], &mut deflater));
             }
         };
         let started = (0..threads).filter(|_| Builder::new().name("deflate".into()).spawn_scoped(scope, work).is_ok());
         if started.count() == 0 {
-            return members.iter().try_for_each(|member| each(member, deflated(member)?));
+            return one_by_one(members, each);
         }
         for (place, member) in members.iter().enumerate() {
             let deflated = desk.wait(place).unwrap_or_else(|| Err(gone(member)));
@@ -62,6 +63,14 @@ pub(super) fn deflate<'m>(
         }
         Ok(())
     })
+}
+
+fn one_by_one<'m>(
+    members: &[&'m PackMember],
+    mut each: impl FnMut(&'m PackMember, Deflated) -> Result<(), PackError>,
+) -> Result<(), PackError> {
+    let mut deflater = Deflater::new(Vec::new());
+    members.iter().try_for_each(|member| each(member, deflated(member, &mut deflater)?))
 }
 
 /// Bytes to deflate, as far as they can be told: this decides only in which order and by whom.
@@ -74,17 +83,20 @@ fn size(content: &Content) -> u64 {
     }
 }
 
-fn deflated(member: &PackMember) -> Result<Deflated, PackError> {
+/// Deflates a member, with a deflater at the start of a stream: which it is again afterwards.
+fn deflated(member: &PackMember, deflater: &mut Deflater<Vec<u8>>) -> Result<Deflated, PackError> {
     if let Content::Deflated(_, facts) = &member.content {
         return Ok(Deflated { facts: *facts, bytes: None });
     }
-    let read = || {
-        let mut deflater = Deflater::new(Vec::new());
+    let mut read = || {
         deflater.take_in(member.content.open()?)?;
-        let (bytes, facts) = deflater.finish()?;
+        let (bytes, facts) = deflater.next(Vec::new())?;
         Ok(Deflated { facts, bytes: Some(bytes) })
     };
-    read().map_err(|source| PackError::Read { name: member.name.clone(), source })
+    read().map_err(|source| {
+        *deflater = Deflater::new(Vec::new());
+        PackError::Read { name: member.name.clone(), source }
+    })
 }
 
 fn gone(member: &PackMember) -> PackError {
@@ -192,6 +204,10 @@ mod tests {
         PackMember::bytes(name, (0..length).map(|at| (at * at % 253) as u8).collect())
     }
 
+    fn alone(member: &PackMember) -> Deflated {
+        deflated(member, &mut Deflater::new(Vec::new())).unwrap()
+    }
+
     #[test]
     fn members_come_in_order_with_the_bytes_that_they_have_alone() {
         let lengths = [0, 3 << 20, 10, 1 << 20, 1 << 16, 2 << 20, 70_000, 1, 1 << 20, 5];
@@ -201,7 +217,7 @@ mod tests {
         for manifest in ["a", "m5", "z"] {
             let mut names = Vec::new();
             deflate(&sorted, manifest, |member, found| {
-                let alone = deflated(member).unwrap();
+                let alone = alone(member);
                 assert_eq!(found.facts.digest, alone.facts.digest);
                 assert!(found.bytes == alone.bytes, "{}", member.name);
                 names.push(member.name.clone());
@@ -218,7 +234,7 @@ mod tests {
         let Content::Bytes(bytes) = &whole.content else { panic!("bytes") };
         let lines = bytes.chunks(777).flat_map(|line| [line.to_vec(), Vec::new()]).collect();
         let joined = PackMember { name: "m".into(), content: Content::Lines(lines) };
-        assert!(deflated(&whole).unwrap().bytes == deflated(&joined).unwrap().bytes);
+        assert!(alone(&whole).bytes == alone(&joined).bytes);
     }
 
     #[test]

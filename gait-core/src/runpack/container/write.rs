@@ -206,6 +206,20 @@ impl<W: Write> Deflater<W> {
         let out = self.encoder.finish()?;
         Ok((out, Facts { digest: self.hasher.finish(), crc32: self.crc32.finalize(), size: self.size }))
     }
+
+    /// Ends the stream and begins another one into `out`: the tables of a stream, a third of a megabyte, are made once.
+    ///
+    /// # Errors
+    /// Writing failed.
+    pub fn next(&mut self, out: W) -> io::Result<(W, Facts)> {
+        let out = self.encoder.reset(out)?;
+        let facts = Facts {
+            digest: std::mem::take(&mut self.hasher).finish(),
+            crc32: std::mem::take(&mut self.crc32).finalize(),
+            size: std::mem::take(&mut self.size),
+        };
+        Ok((out, facts))
+    }
 }
 
 impl<W: Write> Write for Deflater<W> {
