@@ -12,7 +12,7 @@ use rustix::process::{
 pub use facts::facts;
 
 use crate::launch::{Command, Confinement, hold};
-use crate::layer::landlock::{LandlockError, domain};
+use crate::layer::landlock::{Domain, LandlockError, domain};
 use crate::layer::seccomp::Opens;
 use crate::sys::child::{Failed, Held, Step};
 use crate::sys::process::{Fork, fork, in_child};
@@ -170,15 +170,18 @@ pub fn probe() -> Report {
         }
         _ => State::present("own session, no capabilities, no_new_privs"),
     };
+    // As few processes as will do: each copies the tables of this one's memory, and has this one copy what it touches next.
+    let [landlock, watchdog] = in_restricted_child();
+    let [exec_stop, network] = on_child(|child| [exec_stop(child), network(child)]);
     Report(vec![
         (Layer::Descriptors, descriptors),
-        (Layer::Landlock, landlock()),
+        (Layer::Landlock, landlock),
         (Layer::Seccomp, seccomp),
         (Layer::Notify, notify),
-        (Layer::ExecStop, on_child(exec_stop)),
-        (Layer::Network, on_child(network)),
+        (Layer::ExecStop, exec_stop),
+        (Layer::Network, network),
         (Layer::Noexec, noexec()),
-        (Layer::Watchdog, watchdog()),
+        (Layer::Watchdog, watchdog),
     ])
 }
 
@@ -228,32 +231,55 @@ fn launch_states(canary: &Result<(), Failed>) -> [State; 2] {
     }
 }
 
-/// A child that restricts itself to nothing must not be able to open a file.
-fn landlock() -> State {
-    let domain = match domain(&[], Opens::Held) {
-        Ok(domain) => domain,
-        Err(LandlockError::Absent(errno)) => {
-            return State::Absent {
-                call: "landlock_create_ruleset",
-                errno,
-                remedy: "boot a kernel with CONFIG_SECURITY_LANDLOCK and landlock in lsm=",
-            };
-        }
-        Err(error) => return State::Broken { what: error.to_string() },
-    };
-    let verdict = in_child(|| {
+// What the child says of itself by its exit code.
+const NOT_RESTRICTED: u8 = 1;
+const OPENED: u8 = 2;
+const NO_SUBREAPER: u8 = 4;
+
+/// A child must be able to become a subreaper; and after it has restricted itself to nothing, no file may open for it.
+fn in_restricted_child() -> [State; 2] {
+    let domain = domain(&[], Opens::Held);
+    let found = in_child(|| {
+        let me = rustix::process::getpid();
+        let subreaper = if rustix::process::set_child_subreaper(Some(me)).is_ok() { 0 } else { NO_SUBREAPER };
+        let Ok(domain) = &domain else { return subreaper };
         let is_readable = || std::fs::File::open("/proc/self/status").is_ok();
         if !is_readable() || crate::sys::landlock::restrict(domain.ruleset.as_fd()).is_err() {
-            return 1;
+            return subreaper | NOT_RESTRICTED;
         }
-        if is_readable() { 2 } else { 0 }
+        subreaper | if is_readable() { OPENED } else { 0 }
     });
-    match verdict {
-        Ok(0) => State::present(format!("abi {}, fired", domain.plan.abi)),
-        Ok(2) => State::Broken { what: "a restricted process could open a file".into() },
-        Ok(_) => State::Broken { what: "a process could not restrict itself".into() },
-        Err(errno) => State::Broken { what: format!("no process for the test: {errno}") },
+    let found = found.map(|code| code as u8);
+    [landlock(&domain, found), watchdog(found)]
+}
+
+fn landlock(domain: &Result<Domain, LandlockError>, found: Result<u8, Errno>) -> State {
+    match (domain, found) {
+        (Err(LandlockError::Absent(errno)), _) => State::Absent {
+            call: "landlock_create_ruleset",
+            errno: *errno,
+            remedy: "boot a kernel with CONFIG_SECURITY_LANDLOCK and landlock in lsm=",
+        },
+        (Err(error), _) => State::Broken { what: error.to_string() },
+        (_, Err(errno)) => no_process(errno),
+        (Ok(domain), Ok(code)) => match code & (NOT_RESTRICTED | OPENED) {
+            0 => State::present(format!("abi {}, fired", domain.plan.abi)),
+            NOT_RESTRICTED => State::Broken { what: "a process could not restrict itself".into() },
+            _ => State::Broken { what: "a restricted process could open a file".into() },
+        },
     }
+}
+
+fn watchdog(found: Result<u8, Errno>) -> State {
+    match found {
+        Ok(code) if code & NO_SUBREAPER == 0 => State::present("subreapers; a pid namespace is not used"),
+        Ok(_) => State::Broken { what: "a process can't become a subreaper".into() },
+        Err(errno) => no_process(errno),
+    }
+}
+
+fn no_process(errno: Errno) -> State {
+    State::Broken { what: format!("no process for the test: {errno}") }
 }
 
 fn exec_stop(child: Pid) -> State {
@@ -290,30 +316,18 @@ fn noexec() -> State {
     }
 }
 
-fn watchdog() -> State {
-    let subreaper = in_child(|| {
-        let me = rustix::process::getpid();
-        u8::from(rustix::process::set_child_subreaper(Some(me)).is_err())
-    });
-    match subreaper {
-        Ok(0) => State::present("subreapers; a pid namespace is not used"),
-        Ok(_) => State::Broken { what: "a process can't become a subreaper".into() },
-        Err(errno) => State::Broken { what: format!("no process for the test: {errno}") },
-    }
-}
-
-/// Tries something on a child that only waits.
-fn on_child(probe: impl FnOnce(Pid) -> State) -> State {
+/// Tries two things on a child that only waits.
+fn on_child(probe: impl FnOnce(Pid) -> [State; 2]) -> [State; 2] {
     match fork() {
         Ok(Fork::Child) => loop {
             std::thread::sleep(std::time::Duration::from_secs(1));
         },
         Ok(Fork::Parent { child }) => {
-            let state = probe(child);
+            let states = probe(child);
             let _ = kill_process(child, Signal::KILL);
             let _ = waitpid(Some(child), WaitOptions::empty());
-            state
+            states
         }
-        Err(errno) => State::Broken { what: format!("no process for the test: {errno}") },
+        Err(errno) => [no_process(errno), no_process(errno)],
     }
 }

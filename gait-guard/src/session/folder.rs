@@ -61,7 +61,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
 
 impl RunFolder {
     /// Makes and locks the folder of a new run below `state` (`$HOME/.gait`), with the two files that
-    /// do not change any more. All is on the disk on return.
+    /// do not change any more. On the disk it is once [`SegmentFiles::sync_beginning`] has returned.
     ///
     /// # Errors
     /// [`FolderError`]; nothing must be started then.
@@ -79,13 +79,10 @@ impl RunFolder {
         let folder = Self { path, _lock: lock };
         for (name, content) in [("policy.yaml", policy), ("guard.json", guard)] {
             let file = folder.path.join(name);
-            write_whole(&file, content).map_err(at(&file))?;
+            create_file(&file).and_then(|mut file| file.write_all(content)).map_err(at(&file))?;
         }
         let decisions = folder.path.join("decisions");
         DirBuilder::new().mode(0o700).create(&decisions).map_err(at(&decisions))?;
-        for made in [&decisions, &folder.path, &runs] {
-            sync_folder(made).map_err(at(made))?;
-        }
         Ok(folder)
     }
 
@@ -190,12 +187,6 @@ fn create_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = create_file(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
@@ -245,7 +236,6 @@ impl SegmentFiles {
         let reserve = folder.path.join("reserve");
         reserve_room(&create_file(&reserve)?)?;
         let current = create_file(&segment_path(&folder.path, 1))?;
-        sync_folder(&folder.path.join("decisions"))?;
         let folder = folder.path.clone();
         Ok(Self { folder, number: 1, current, length: 0, reserve: Some(reserve), unsynced: Vec::new() })
     }
@@ -261,6 +251,19 @@ impl SegmentFiles {
         io::copy(&mut source.take(length), &mut current)?;
         let folder = folder.path.clone();
         Ok(Self { folder, number, current, length, reserve: None, unsynced: Vec::new() })
+    }
+
+    /// Puts the folder of a run that begins on the disk, as it is by now.
+    ///
+    /// # Errors
+    /// It may not be there.
+    pub fn sync_beginning(&self) -> io::Result<()> {
+        for name in ["policy.yaml", "guard.json"] {
+            open_file(&self.folder.join(name))?.sync_all()?;
+        }
+        self.current.sync_all()?;
+        let runs = self.folder.parent().unwrap_or(&self.folder);
+        [&self.folder.join("decisions"), &self.folder, runs].into_iter().try_for_each(sync_folder)
     }
 
     /// Gives the room that was kept back to the journal: once, for its end.

@@ -110,12 +110,11 @@ impl Session {
         let receipt = receipt(&config, nonce.clone(), started_at.clone());
         let guard = gait_core::canonical::canonical_bytes(&receipt).map_err(WriteError::from)?;
         let folder = RunFolder::create(&config.dirs.state, &config.run_id, &config.policy_yaml, &guard)?;
-        let mut files = SegmentFiles::begin(&folder).map_err(io("the journal's first segment can't be made"))?;
-        let first = files.to_sync().map_err(io("the journal's first segment can't be made"))?;
+        let files = SegmentFiles::begin(&folder).map_err(io("the journal's first segment can't be made"))?;
         let open = open_line(&config, nonce, started_at)?;
         let signer = Signer::start(Presigner::new(&open, config.key.duplicate()));
-        let writer = Writer::begin(files, config.key, open)?;
-        first.iter().try_for_each(File::sync_all).map_err(io("the journal can't be put on the disk"))?;
+        let mut writer = Writer::begin(files, config.key, open)?;
+        writer.segments().sync_beginning().map_err(io("the journal can't be put on the disk"))?;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(writer)),
             changed: Condvar::new(),
