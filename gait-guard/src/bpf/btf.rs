@@ -129,6 +129,13 @@ impl Types {
         let strings = header.saturating_add(word(16)? as usize);
         let mut wanted = wanted.to_vec();
         wanted.sort_unstable();
+        // Tells most structures from those that are wanted without a comparison of names; nothing does where a name is shorter.
+        let beginnings: Option<Vec<[u8; 4]>> =
+            wanted.iter().map(|name| [name.as_bytes(), b"\0"].concat().first_chunk().copied()).collect();
+        let can_be_wanted = |name: &[u8]| match (&beginnings, name.first_chunk()) {
+            (Some(beginnings), Some(first)) => beginnings.contains(first),
+            _ => true,
+        };
         let mut places = Vec::new();
         let (mut structures, mut hooks) = (Vec::<(String, u32)>::new(), Vec::new());
         let (mut at, mut number) = (types, 0_u32);
@@ -153,6 +160,7 @@ impl Types {
                             hooks.push((number, Hook::Function(until_zero(name).to_vec())));
                         }
                     }
+                    _ if !can_be_wanted(name) => {}
                     _ => {
                         let name = until_zero(name);
                         if let Ok(found) = wanted.binary_search_by(|wanted| wanted.as_bytes().cmp(name))
@@ -354,6 +362,7 @@ mod tests {
     fn types_are_found_however_many_are_before_them() {
         let strings = b"\0outer\0a\0y\0";
         let structure = |name, member, of: u32| vec![name, kind::STRUCT << 24 | 1, 8, member, of, 32];
+        assert_eq!(parse(encode(&structure(7, 7, 1), strings), &["a"]).unwrap().offset("a", "a").ok(), Some(4));
         for before in 0..3 * STRIDE {
             let mut types = [0, kind::INT << 24, 4, 32].repeat(before as usize);
             types.extend(structure(1, 7, before + 2));
