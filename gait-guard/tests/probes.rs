@@ -28,7 +28,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 fn main() -> ExitCode {
     maps_are_as_large_as_the_engine_needs();
-    let found = load(WATCHING).fire();
+    let found = load(WATCHING);
     println!("tracepoints: {:?}\nsocket hooks: {:?}", found.tracepoints, found.sockets);
     let Some(mut probes) = found.probes else {
         println!("skipped: no probes here");
@@ -64,7 +64,7 @@ fn a_program_of_two_instructions_is_taken_as_the_canary_is(canary: &Result<(), B
 /// What a run with the engine `auto` has, before and apart from the rest: two groups of one process have the same name.
 fn maps_are_as_large_as_the_engine_needs() {
     const LARGE: u32 = 2 * RING_BYTES;
-    let found = load(Options { ring_bytes: LARGE, simulate: false, purpose: Purpose::DecideOrWatch }).fire();
+    let found = load(Options { ring_bytes: LARGE, simulate: false, purpose: Purpose::DecideOrWatch });
     let Some(probes) = found.probes else { return };
     match found.lsm {
         Ok(()) => assert_eq!((probes.ring_bytes(), probes.group().is_some()), (LARGE, false)),

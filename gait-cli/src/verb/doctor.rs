@@ -95,7 +95,7 @@ struct Boundary {
 
 fn boundary() -> Boundary {
     let mut report = probe();
-    let found = probes::load(probes::WATCHING).fire();
+    let found = probes::load(probes::WATCHING);
     report.add(Layer::Probes, found.tracepoints.clone());
     report.add(Layer::SocketHooks, found.sockets.clone());
     let mut probes = found.probes;

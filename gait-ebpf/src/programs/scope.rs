@@ -82,7 +82,7 @@ impl<T> TaskStorage<T> {
 #[btf_map]
 static TASKS: TaskStorage<Scratch> = TaskStorage::new();
 
-/// Processes whose children are members: only the launcher's, only while it makes the agent.
+/// Threads whose children are members: only the one that makes the agent, only while it does.
 #[btf_map]
 static SEED: HashMap<u32, u32, 4> = HashMap::new();
 
@@ -144,9 +144,9 @@ pub fn is_heir(parent: *mut c_void) -> bool {
     {
         return true;
     }
-    let tgid = kernel::process_number(parent);
+    let number = kernel::number(parent);
     // SAFETY: the value is only looked at for being there.
-    unsafe { SEED.get(tgid) }.is_some()
+    unsafe { SEED.get(number) }.is_some()
 }
 
 /// Remembers that a task that was just made has the descriptor table of the one that made it: looked at later, the other

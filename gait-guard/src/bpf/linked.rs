@@ -26,6 +26,8 @@ pub struct Changes<'a> {
     pub constants: Vec<(&'a str, &'a [u8])>,
     /// Most entries of maps, by name.
     pub entries: Vec<(&'a str, u32)>,
+    /// Arrays that no needed program looks into: their values have no size worth mentioning.
+    pub unused: Vec<&'a str>,
 }
 
 /// Maps in the kernel, and programs that can be loaded.
@@ -201,15 +203,23 @@ fn make(name: &str, map: &mut Map, changes: &Changes<'_>, types: &OwnedFd) -> ru
         map.set_max_entries(*entries);
     }
     let is_ring = map.map_type() == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32;
+    let is_unused = changes.unused.contains(&name);
     let shape = Shape {
         name,
         kind: map.map_type(),
         key: map.key_size(),
-        value: if is_ring { 0 } else { map.value_size() },
+        value: match (is_ring, is_unused) {
+            (true, _) => 0,
+            (false, true) => size_of::<u64>() as u32,
+            (false, false) => map.value_size(),
+        },
         entries: map.max_entries(),
         flags: map.map_flags(),
         types: match map {
-            Map::Btf(map) if !is_ring => Some((types.as_fd(), map.def.btf_key_type_id, map.def.btf_value_type_id)),
+            // Of values of that size.
+            Map::Btf(map) if !is_ring && !is_unused => {
+                Some((types.as_fd(), map.def.btf_key_type_id, map.def.btf_value_type_id))
+            }
             _ => None,
         },
     };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use aya::Pod;
@@ -123,6 +124,8 @@ impl Object {
         changes.entries.push(("RECORDS", options.ring_bytes));
         if options.purpose == Purpose::Watch {
             changes.entries.push(("NUMBERS", 1));
+            // Four megabytes.
+            changes.unused.push("TABLES");
         }
         if options.purpose != Purpose::Try {
             changes.entries.push(("SUBJECT", 1));
@@ -171,8 +174,9 @@ impl Object {
     pub(super) fn load_all(&mut self, programs: &[(&str, &str)]) {
         let (linked, hooks, known) = (&self.linked, &self.hooks, &self.loaded);
         let programs: Vec<_> = programs.iter().filter(|(name, _)| !known.contains_key(*name)).collect();
-        let some = |first: usize, step: usize| {
-            let chosen = programs.iter().skip(first).step_by(step);
+        let next = AtomicUsize::new(0);
+        let some = || {
+            let chosen = std::iter::from_fn(|| programs.get(next.fetch_add(1, Ordering::Relaxed)));
             let loaded = chosen.map_while(|(name, hook)| match linked.load(name, hook, hooks) {
                 Ok(loaded) => Some(Some(((*name).to_owned(), loaded))),
                 // Not every kernel has every hook.
@@ -183,14 +187,14 @@ impl Object {
         };
         let loaded = if thread::available_parallelism().map_or(1, NonZero::get) > 1 {
             thread::scope(|scope| {
-                let other = thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || some(1, 2));
-                let mut loaded = some(0, 2);
+                let other = thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, some);
+                let mut loaded = some();
                 // No thread, or one that failed: the rest is loaded when it is attached.
                 loaded.extend(other.ok().and_then(|other| other.join().ok()).unwrap_or_default());
                 loaded
             })
         } else {
-            some(0, 1)
+            some()
         };
         self.loaded.extend(loaded);
     }
@@ -275,20 +279,20 @@ impl Object {
         found.inspect_err(|cause| debug!(%cause, "no lines of the programs")).ok()
     }
 
-    /// Puts the children of `process` into the scope, until [`Object::unseed`].
+    /// Puts the children that the calling thread makes into the scope, until [`Object::unseed`] by the same thread.
     ///
     /// # Errors
     /// [`BpfError::Map`]
-    pub fn seed(&mut self, process: u32) -> Result<(), BpfError> {
-        self.hash::<u32, u32>("SEED")?.insert(process, 1, 0).map_err(map_error("SEED"))
+    pub fn seed(&mut self) -> Result<(), BpfError> {
+        self.hash::<u32, u32>("SEED")?.insert(this_thread(), 1, 0).map_err(map_error("SEED"))
     }
 
     /// Ends [`Object::seed`].
     ///
     /// # Errors
     /// [`BpfError::Map`]
-    pub fn unseed(&mut self, process: u32) -> Result<(), BpfError> {
-        self.hash::<u32, u32>("SEED")?.remove(&process).map_err(map_error("SEED"))
+    pub fn unseed(&mut self) -> Result<(), BpfError> {
+        self.hash::<u32, u32>("SEED")?.remove(&this_thread()).map_err(map_error("SEED"))
     }
 
     /// The counters ([`counter`]), summed over all processors.
@@ -329,6 +333,10 @@ impl Object {
     pub(super) fn hash<K: Pod, V: Pod>(&self, map: &'static str) -> Result<HashMapOf<MapData, K, V>, BpfError> {
         self.map(map)?.try_into().map_err(map_error(map))
     }
+}
+
+fn this_thread() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
 
 /// A program that is not in force, and how far it came.

@@ -13,7 +13,7 @@ use super::object::{Attached, OBJECT};
 use super::watch::{Seen, Watch};
 use super::{BpfError, Object, Options, Purpose, Reader};
 use crate::host::State;
-use crate::sys::process::{Fork, exit_now, fork};
+use crate::sys::process::make_short_lived;
 
 /// Bytes of the ring: the witness is read at each decision and whenever something is seen, so it never holds much.
 pub const RING_BYTES: u32 = 1 << 20;
@@ -50,33 +50,12 @@ pub struct Found {
     pub lsm: Result<(), BpfError>,
 }
 
-/// Programs that are attached, and not yet shown to be called.
-pub struct Loaded(Result<Programs, Box<Found>>);
-
-struct Programs {
-    object: Object,
-    watch: Watch,
-    group: Group,
-    lsm: Result<(), BpfError>,
-}
-
-/// What became of the control group and its hooks.
-enum Group {
-    /// Made, and the hooks are attached.
-    Locked(ControlGroup, Arc<SocketLock>),
-    /// The engine needs none.
-    NotNeeded,
-    /// Not made, or hooks are missing.
-    Refused(BpfError),
-}
-
-/// Loads and attaches what this kernel and this user can, and fires the canary of the LSM engine. Any thread may do this.
+/// Loads and attaches what this kernel and this user can, and triggers it. Any thread may do this.
 ///
 /// With [`Purpose::DecideOrWatch`] and a canary that fired there is no control group: the LSM engine has hooks of its own in
 /// the place of those on sockets.
-pub fn load(options: Options) -> Loaded {
-    let nothing =
-        |tracepoints: State, sockets, lsm| Loaded(Err(Box::new(Found { probes: None, tracepoints, sockets, lsm })));
+pub fn load(options: Options) -> Found {
+    let nothing = |tracepoints: State, sockets, lsm| Found { probes: None, tracepoints, sockets, lsm };
     if !is_permitted() {
         let state = || absent("bpf(BPF_PROG_LOAD)", Errno::PERM, "run as root, or give CAP_BPF and CAP_PERFMON");
         return nothing(state(), state(), Err(BpfError::Btf(std::io::Error::from(Errno::PERM))));
@@ -94,17 +73,25 @@ pub fn load(options: Options) -> Loaded {
             return nothing(refused(&error), untried(), lsm);
         }
     }
-    let reader = reader.with_log(object.log());
-    let group = if !needs_group {
-        Group::NotNeeded
-    } else {
-        let locked = ControlGroup::make().and_then(|group| {
+    let mut watch = Watch::new(reader.with_log(object.log()));
+    let locked = needs_group.then(|| {
+        ControlGroup::make().and_then(|group| {
             object.attach_sockets(&group)?;
             Ok((group, Arc::new(object.socket_lock()?)))
-        });
-        locked.map_or_else(Group::Refused, |(group, lock)| Group::Locked(group, lock))
+        })
+    });
+    if let Err(error) = fire(&mut object, &mut watch) {
+        return nothing(refused(&error), untried(), lsm);
+    }
+    let (sockets, group) = match locked {
+        Some(Ok(locked)) => {
+            (State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() }, Some(locked))
+        }
+        Some(Err(error)) => (no_sockets(&error), None),
+        None => (State::Broken { what: "the engine lsm has hooks of its own in their place".into() }, None),
     };
-    Loaded(Ok(Programs { object, watch: Watch::new(reader), group, lsm }))
+    let tracepoints = State::Present { detail: "fork, exec and exit tracepoints, fired".into() };
+    Found { probes: Some(Probes { object, watch: Some(watch), group }), tracepoints, sockets, lsm }
 }
 
 /// The object, its records, and what became of the canary.
@@ -121,31 +108,6 @@ fn load_with_canary(options: Options) -> Result<WithCanary, BpfError> {
         return load_with_canary(Options { purpose: Purpose::Decide, ..options });
     }
     Ok((object, reader, lsm))
-}
-
-impl Loaded {
-    /// Triggers the programs and says what there is. The calling process must have one thread.
-    pub fn fire(self) -> Found {
-        let Programs { mut object, mut watch, group, lsm } = match self.0 {
-            Ok(programs) => programs,
-            Err(found) => return *found,
-        };
-        if let Err(error) = fire(&mut object, &mut watch) {
-            return Found { probes: None, tracepoints: refused(&error), sockets: untried(), lsm };
-        }
-        let (sockets, group) = match group {
-            Group::Locked(group, lock) => (
-                State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() },
-                Some((group, lock)),
-            ),
-            Group::NotNeeded => {
-                (State::Broken { what: "the engine lsm has hooks of its own in their place".into() }, None)
-            }
-            Group::Refused(error) => (no_sockets(&error), None),
-        };
-        let tracepoints = State::Present { detail: "fork, exec and exit tracepoints, fired".into() };
-        Found { probes: Some(Probes { object, watch: Some(watch), group }), tracepoints, sockets, lsm }
-    }
 }
 
 fn absent(call: &'static str, errno: Errno, remedy: &'static str) -> State {
@@ -179,16 +141,10 @@ fn no_sockets(error: &BpfError) -> State {
 /// Makes a child and looks whether both its start and its end were seen.
 fn fire(object: &mut Object, watch: &mut Watch) -> Result<(), BpfError> {
     const CODE: u8 = 77;
-    let own = std::process::id();
-    object.seed(own)?;
-    let forked = match fork() {
-        // Nothing else: it has the same programs and maps.
-        Ok(Fork::Child) => exit_now(CODE),
-        Ok(Fork::Parent { child }) => Ok(child),
-        Err(errno) => Err(BpfError::NoProcess(errno.into())),
-    };
-    object.unseed(own)?;
-    let child = forked?;
+    object.seed()?;
+    let made = make_short_lived(CODE);
+    object.unseed()?;
+    let child = made.map_err(|errno| BpfError::NoProcess(errno.into()))?;
     while let Err(Errno::INTR) = waitpid(Some(child), WaitOptions::empty()) {}
     let child = child.as_raw_nonzero().get();
     let (mut born, mut ended) = (false, false);
@@ -265,15 +221,14 @@ impl Probes {
         Ok(of(counter::LOST) + of(counter::UNSCOPED) + of(counter::NO_ROOM))
     }
 
-    /// Makes a child of this process whose tree is watched. Nothing else may be forked meanwhile.
+    /// Has the calling thread make a child, whose tree is watched.
     ///
     /// # Errors
     /// [`BpfError::Map`]: nothing was forked.
     pub fn seeded<R>(&mut self, make: impl FnOnce() -> R) -> Result<R, BpfError> {
-        let own = std::process::id();
-        self.object.seed(own)?;
+        self.object.seed()?;
         let made = make();
-        self.object.unseed(own)?;
+        self.object.unseed()?;
         Ok(made)
     }
 }

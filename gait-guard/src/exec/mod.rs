@@ -231,7 +231,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
         cache: &cache,
     };
-    let mut settled = settle::settle(request.engine, loaded.fire(), &setup, &mut report)?;
+    let mut settled = settle::settle(request.engine, loaded, &setup, &mut report)?;
     for (layer, state) in &report.0 {
         debug!(layer = layer.name(), "{}", explain(state));
     }

@@ -50,7 +50,7 @@ pub(super) fn settle(
             Err(unfit) if asked == Engine::Lsm => return Err(ExecError::Engine { engine: asked, unfit }),
             Err(unfit) => {
                 // Nothing is left of the first object, and `notify` has the socket hooks that it was loaded without.
-                let Found { probes, tracepoints, sockets, .. } = probes::load(probes::WATCHING).fire();
+                let Found { probes, tracepoints, sockets, .. } = probes::load(probes::WATCHING);
                 (Settled { choice: unfit.into(), lsm: None, probes }, tracepoints, sockets)
             }
         },

@@ -67,7 +67,7 @@ impl Lsm {
         move |begins| {
             let mut probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
             let object = probes.object();
-            let changed = if begins { object.seed(std::process::id()) } else { object.unseed(std::process::id()) };
+            let changed = if begins { object.seed() } else { object.unseed() };
             changed.map_err(io::Error::other)
         }
     }

@@ -41,6 +41,27 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// Makes a process that ends at once with `code`, and does nothing before: a child of the calling thread, which waits for its
+/// end but does not collect it. Other threads may run.
+///
+/// # Errors
+/// Those of `clone(2)`.
+pub fn make_short_lived(code: u8) -> io::Result<Pid> {
+    /// More than the C library's own part of it takes.
+    const STACK: usize = 16 << 10;
+    extern "C" fn end(code: *mut libc::c_void) -> libc::c_int {
+        code.addr() as libc::c_int
+    }
+    let mut stack = vec![MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
+    let top = stack.as_mut_ptr_range().end;
+    // With the memory of this process instead of a copy of it: nothing is copied, and this thread stands still meanwhile.
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is the child's alone, aligned, and outlives it, as this thread goes on only when the child has ended; the
+    // child touches nothing else.
+    let pid = unsafe { libc::clone(end, top.cast(), flags, ptr::without_provenance_mut(code.into())) };
+    Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(super::last_errno)
+}
+
 /// Ends this process at once, without destructors or exit handlers.
 pub fn exit_now(code: u8) -> ! {
     // SAFETY: has no precondition.
