@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::Floor;
+use super::{Dirs, Floor};
 use crate::event::{Action, ExecObject, InetCall, PathOp, UnixName};
 
 /// Paths that belong to the guard.
@@ -118,6 +118,28 @@ fn changes(op: PathOp) -> bool {
 
 fn moves(op: PathOp) -> bool {
     matches!(op, PathOp::RenameFrom | PathOp::RenameTo | PathOp::Rmdir)
+}
+
+/// The paths of the guard itself, as a run with these folders has them.
+pub(crate) fn guarded_paths(dirs: &Dirs, workspace: &[u8]) -> GuardedPaths {
+    // An out folder that holds the workspace can't be closed to writing as a whole.
+    let holds_workspace = std::path::Path::new(std::ffi::OsStr::from_encoded(workspace)).starts_with(&dirs.out);
+    let out = (!holds_workspace).then(|| dirs.out.clone());
+    GuardedPaths::new(
+        [dirs.state.clone()].into_iter().chain(dirs.closed.iter().cloned()),
+        dirs.sealed.iter().cloned().chain(out),
+    )
+}
+
+/// `OsStr` from bytes, which on Linux it is.
+trait FromEncoded {
+    fn from_encoded(bytes: &[u8]) -> &Self;
+}
+
+impl FromEncoded for std::ffi::OsStr {
+    fn from_encoded(bytes: &[u8]) -> &Self {
+        std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+    }
 }
 
 #[cfg(test)]

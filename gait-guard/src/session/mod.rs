@@ -1,11 +1,14 @@
 //! Decides and records each action of one run.
 
+mod beginning;
 mod config;
 mod decide;
 mod finish;
 mod floor;
 mod folder;
+mod judge;
 mod known;
+mod lines;
 mod observe;
 mod origin;
 mod process;
@@ -21,12 +24,12 @@ pub use config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, Said, SessionCo
 pub(crate) use decide::errno_name;
 pub use finish::{Block, FinishError, Finished, Summary};
 pub use floor::GuardedPaths;
+pub(crate) use floor::guarded_paths;
 pub(crate) use folder::PINS;
 pub use folder::{FolderError, RunFolder, SegmentFiles, remove_run, unsealed_runs};
 pub use origin::{Denial, Origin};
 pub use rules::PolicyRules;
 pub use run::Session;
-pub(crate) use run::guarded_paths;
 pub use seal::{SealError, Sealed, seal};
 pub use witness::Decided as DecidedExec;
 

@@ -5,7 +5,8 @@ use gait_core::policy::Verdict;
 use rustix::io::Errno;
 
 use super::config::{Outcome, Stop};
-use super::run::{Session, Shared, State, exit_line};
+use super::lines::exit_line;
+use super::run::{Session, Shared, State};
 use super::witness::Witness;
 use super::{ExecEnd, decide};
 use crate::bpf::watch::{Image, Seen};

@@ -7,40 +7,37 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use gait_core::canonical::CanonicalError;
 use gait_core::digest::Sha256Hex;
-use gait_core::guarded::{GUARD_SCHEMA, Presigned, Presigner, Receipt, RunState, Signing};
+use gait_core::guarded::{Presigned, Presigner, Receipt};
 use gait_core::intent::Intent;
 use gait_core::journal::{
-    Body, Close, CloseReason, Decided, DecisionLine, DefineParts, Disagreement, Enforced, EngineName, Exec, Exit,
-    JOURNAL_SCHEMA, LedgerIntent, Lost, LostOutcome, Open, WriteError, Writer,
+    Body, Decided, DecisionLine, DefineParts, Disagreement, EngineName, LedgerIntent, Lost, LostOutcome, WriteError,
+    Writer,
 };
-use gait_core::name::name;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::config::{CaptureMode, Dirs, Enforcement, Outcome, Rules, SessionConfig, StartError, Stop};
+use super::beginning::{check, nonce, open_line, receipt};
+use super::config::{CaptureMode, Enforcement, Outcome, Rules, SessionConfig, StartError, Stop};
 use super::decide;
-use super::floor::GuardedPaths;
+use super::floor::{GuardedPaths, guarded_paths};
 use super::folder::{RunFolder, SegmentFiles};
 use super::known::{Key, Keys, Known, KnownActions, Spellings};
+use super::lines::{close_line, exit_line};
 use super::observe::Observer;
 use super::origin::{Acting, Author};
 use super::process::{ProcFs, Processes, Who};
 use super::signer::Signer;
-use super::{ExecEnd, Floor, Judge, Ruling};
-use crate::event::{Action, Actor, ExecObject};
-use crate::intent::{Translator, argv_digest};
+use super::{Floor, Ruling};
+use crate::event::{Action, ExecObject};
+use crate::intent::Translator;
 
 /// Lines between two checkpoints.
-const CHECKPOINT_EVERY: u64 = 1024;
+pub(super) const CHECKPOINT_EVERY: u64 = 1024;
 /// The oldest line without a checkpoint is never older, in nanoseconds.
 const CHECKPOINT_AGE: u64 = 1_000_000_000;
-/// Longest recorded argument vector, in bytes of names.
-const ARGV_LIMIT: usize = 64 << 10;
-
-/// A run that goes on. Engines use it as their [`Judge`] through a shared reference.
+/// A run that goes on. Engines use it as their [`Judge`](super::Judge) through a shared reference.
 pub struct Session {
     pub(super) shared: Arc<Shared>,
     attestor: Option<JoinHandle<()>>,
@@ -51,26 +48,26 @@ pub struct Session {
 }
 
 pub(super) struct Shared {
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Lines without a checkpoint appeared, or the session ends.
     changed: Condvar,
     /// Readable once the session can't go on.
     stopped: OwnedFd,
     pub(super) keys: Keys,
     base: u64,
-    rules: Box<dyn Rules>,
+    pub(super) rules: Box<dyn Rules>,
     pub(super) translator: Translator,
-    paths: GuardedPaths,
-    enforcement: Enforcement,
-    capture: CaptureMode,
+    pub(super) paths: GuardedPaths,
+    pub(super) enforcement: Enforcement,
+    pub(super) capture: CaptureMode,
     pub(super) engine: EngineName,
     signer: Signer,
     /// Told when a folder is moved and when that is done: see [`Session::on_moving`].
-    moving: OnceLock<Box<dyn Fn(bool) -> bool + Send + Sync>>,
+    pub(super) moving: OnceLock<Box<dyn Fn(bool) -> bool + Send + Sync>>,
     /// Told when a descriptor is given to the agent: see [`Session::on_giving`].
-    giving: OnceLock<Giving>,
+    pub(super) giving: OnceLock<Giving>,
     /// See [`Session::let_rings`].
-    rings: AtomicBool,
+    pub(super) rings: AtomicBool,
 }
 
 /// Told the thread, and the file that it is about to be given; `None`: it has it, or will not get it.
@@ -223,82 +220,6 @@ impl Drop for Session {
             state.closing = true;
         }
         self.shared.changed.notify_all();
-    }
-}
-
-impl Judge for Session {
-    fn judge(&self, actor: Actor, action: &Action<'_>) -> Ruling {
-        let key = self.shared.keys.of(action);
-        self.shared
-            .rule(actor.into(), key, false, |shared, state, t| shared.define_judged(state, action, shared.own(), t))
-    }
-
-    fn deny(&self, actor: Actor, action: &Action<'_>, floor: Floor) -> Errno {
-        self.deny_as(actor, action, floor, floor.errno(action))
-    }
-
-    fn deny_as(&self, actor: Actor, action: &Action<'_>, floor: Floor, errno: Errno) -> Errno {
-        let key = self.shared.keys.of((action, floor, errno.raw_os_error()));
-        let define =
-            |shared: &Shared, state: &mut State, t| shared.define_floor(state, action, floor, errno, shared.own(), t);
-        match self.shared.rule(actor.into(), key, false, define) {
-            Ruling::Deny(errno) => errno,
-            // A floor denial is never defined as anything else.
-            Ruling::Allow => Errno::PERM,
-        }
-    }
-
-    fn foresee(&self, action: &Action<'_>) -> Ruling {
-        let shared = &self.shared;
-        if let Some(floor) = shared.paths.judge(action) {
-            return Ruling::Deny(floor.errno(action));
-        }
-        let denied = Enforced::of(shared.rules.compiled(action)) == Enforced::Deny;
-        if denied && shared.enforcement == Enforcement::Enforce {
-            Ruling::Deny(decide::policy_errno(action))
-        } else {
-            Ruling::Allow
-        }
-    }
-
-    fn gives(&self, tid: i32, file: Option<BorrowedFd<'_>>) {
-        if let Some(tell) = self.shared.giving.get() {
-            tell(tid, file);
-        }
-    }
-
-    fn lets_rings(&self) -> bool {
-        self.shared.rings.load(Ordering::Acquire)
-    }
-
-    fn moving(&self, moves: bool) -> bool {
-        self.shared.moving.get().is_none_or(|tell| tell(moves))
-    }
-
-    fn executed(&self, actor: Actor, file: &[u8], argv: &[Vec<u8>]) {
-        self.shared.with(|shared, state, t| {
-            let who = state.who(actor.tid, t)?;
-            let line = exec_line(who.proc, file, argv, shared.capture)?;
-            state.line(&Body::Exec(line), t).map(drop)
-        });
-    }
-
-    fn is_watching(&self) -> bool {
-        self.shared.state.lock().is_ok_and(|state| state.observer.is_some())
-    }
-
-    fn exec_begins(&self, tgid: i32) {
-        self.shared.with(|_, state, _| {
-            state.exec_begins(tgid);
-            Ok(())
-        });
-    }
-
-    fn exec_ends(&self, tgid: i32, end: ExecEnd) {
-        self.shared.with(|_, state, _| {
-            state.exec_ends(tgid, end);
-            Ok(())
-        });
     }
 }
 
@@ -633,144 +554,7 @@ fn open(writer: &mut Option<Writer<SegmentFiles>>) -> Result<&mut Writer<Segment
     writer.as_mut().ok_or_else(|| WriteError::Io(std::io::Error::other("the journal is closed")))
 }
 
-fn check(config: &SessionConfig) -> Result<(), StartError> {
-    let id = &config.run_id;
-    if id.is_empty() || id.len() > 200 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-        return Err(StartError::RunId { run_id: id.clone() });
-    }
-    let digest = config.plan.compute_digest().map_err(WriteError::from)?;
-    if digest.to_string() != config.plan.digest {
-        return Err(StartError::Plan { what: "its digest" });
-    }
-    if Sha256Hex::of(&config.policy_yaml).to_string() != config.plan.policy.file_sha256 {
-        return Err(StartError::Plan { what: "the digest of the policy file" });
-    }
-    Ok(())
-}
-
-pub(crate) fn guarded_paths(dirs: &Dirs, workspace: &[u8]) -> GuardedPaths {
-    // An out folder that holds the workspace can't be closed to writing as a whole.
-    let holds_workspace = std::path::Path::new(std::ffi::OsStr::from_encoded(workspace)).starts_with(&dirs.out);
-    let out = (!holds_workspace).then(|| dirs.out.clone());
-    GuardedPaths::new(
-        [dirs.state.clone()].into_iter().chain(dirs.closed.iter().cloned()),
-        dirs.sealed.iter().cloned().chain(out),
-    )
-}
-
-/// `OsStr` from bytes, which on Linux it is.
-trait FromEncoded {
-    fn from_encoded(bytes: &[u8]) -> &Self;
-}
-
-impl FromEncoded for std::ffi::OsStr {
-    fn from_encoded(bytes: &[u8]) -> &Self {
-        std::os::unix::ffi::OsStrExt::from_bytes(bytes)
-    }
-}
-
-fn open_line(config: &SessionConfig, nonce: String, started_at: String) -> Result<Open, StartError> {
-    let intent = config.translator.run(&config.command).map_err(WriteError::from)?;
-    let digest = |text: &str, what| Sha256Hex::parse(text).map_err(|_| StartError::Plan { what });
-    Ok(Open {
-        schema_id: JOURNAL_SCHEMA.into(),
-        schema_version: "1.0.0".into(),
-        producer_version: config.producer_version.clone(),
-        run_id: config.run_id.clone(),
-        nonce,
-        started_at,
-        key_id: config.key.public().id().to_string(),
-        public_key: config.key.public().to_base64(),
-        policy_digest: digest(&config.plan.policy.digest, "the digest of its policy")?,
-        plan_digest: digest(&config.plan.digest, "its digest")?,
-        checkpoint_every: CHECKPOINT_EVERY,
-        intent: serde_json::to_value(&intent).map_err(CanonicalError::from).map_err(WriteError::from)?,
-    })
-}
-
-fn receipt(config: &SessionConfig, nonce: String, started_at: String) -> Receipt {
-    let public = config.key.public();
-    Receipt {
-        schema_id: GUARD_SCHEMA.into(),
-        schema_version: "1.0.0".into(),
-        created_at: started_at.clone(),
-        producer_version: config.producer_version.clone(),
-        run_id: config.run_id.clone(),
-        plan: config.plan.clone(),
-        host: config.host.clone(),
-        run: RunState {
-            nonce,
-            started_at,
-            engine_pid: std::process::id(),
-            self_test: config.self_test.clone(),
-            ..RunState::default()
-        },
-        signing: Signing {
-            key_id: public.id().to_string(),
-            public_key: public.to_base64(),
-            key_source: config.key_source.clone(),
-        },
-    }
-}
-
-fn exec_line(proc: u64, file: &[u8], argv: &[Vec<u8>], capture: CaptureMode) -> Result<Exec, CanonicalError> {
-    let mut line = Exec {
-        proc,
-        file: name(file),
-        argc: argv.len() as u64,
-        argv_digest: argv_digest(argv)?,
-        argv: None,
-        argv_cut: None,
-    };
-    if capture == CaptureMode::Raw {
-        let mut room = ARGV_LIMIT;
-        let names: Vec<String> = argv
-            .iter()
-            .map(|arg| name(arg))
-            .take_while(|arg| {
-                let fits = arg.len() <= room;
-                room = room.saturating_sub(arg.len());
-                fits
-            })
-            .collect();
-        line.argv_cut = (names.len() < argv.len()).then_some(true);
-        line.argv = Some(names);
-    }
-    Ok(line)
-}
-
-pub(super) fn exit_line(proc: u64, outcome: Outcome) -> Exit {
-    let (code, signal) = parts(outcome);
-    Exit { proc, code, signal }
-}
-
-fn close_line(outcome: Outcome, stop: Option<Stop>) -> Close {
-    let (exit_code, signal) = parts(outcome);
-    let reason = match (stop, outcome) {
-        (Some(Stop::Disagreement), _) => CloseReason::Disagreement,
-        (Some(Stop::Disk), _) => CloseReason::Disk,
-        (Some(Stop::GuardError), _) => CloseReason::GuardError,
-        (Some(Stop::Lost), _) => CloseReason::Lost,
-        (None, Outcome::Exited(_)) => CloseReason::Exit,
-        (None, Outcome::Signalled(_)) => CloseReason::Signal,
-    };
-    Close { reason, complete: stop.is_none(), exit_code, signal: (signal > 0).then_some(signal) }
-}
-
-fn parts(outcome: Outcome) -> (u64, u64) {
-    match outcome {
-        Outcome::Exited(code) => (code.into(), 0),
-        Outcome::Signalled(signal) => (0, signal.into()),
-    }
-}
-
-fn nonce() -> Result<String, StartError> {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|e| io("no random numbers")(std::io::Error::other(e.to_string())))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
+pub(super) fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
     move |cause| StartError::Io { what, cause }
 }
 
