@@ -50,10 +50,12 @@ const USAGE: &str = "usage: cargo xtask <task>
   bench-scale [--rounds N] [--sizes N,N,...] [WORD ...]
       what commands on runpacks of a growing number of intents cost: processor time, wall time and peak memory
       of `run record`, `verify`, `run diff`, `regress run`, `scout signal`. Words choose commands by name.
-  kernel-matrix [--list] [--verbose] [--minutes N] [--only WORD,WORD,...] [SERIES|MODULES|ENGINE ...]
+  kernel-matrix [--list] [--verbose] [--minutes N] [--processors 1|2] [--only WORD,WORD,...]
+                [SERIES|MODULES|ENGINE ...]
       the kernel suites in virtual machines with stock kernels of Debian and different security modules; needs
       no KVM. `kernel-matrix 6.12 full` boots one of them; --only chooses tests by words in their names;
-      a guest that takes longer than --minutes (90) has failed.
+      a guest that takes longer than --minutes (90) has failed. Each has two --processors, which share a thread;
+      with one, who flips what others read takes turns with them, which is what long runs of races want.
   text-order
       add what a release build executes to gait-cli/link/gate-eval.ld, by which the linker puts the functions of
       `gait gate eval` side by side.

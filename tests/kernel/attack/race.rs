@@ -3,7 +3,7 @@
 //! Each race prints `tries N escaped N` and works if it escaped at least once: unguarded, where the denied object
 //! is as good as the allowed one, it always does.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_int, c_void};
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
@@ -48,12 +48,16 @@ impl Flipper {
     fn start(mut flip: impl FnMut(usize) + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
+        let gives_way = is_only_processor();
         let thread = std::thread::spawn(move || {
             for turn in 0.. {
                 if seen.load(Ordering::Relaxed) {
                     return;
                 }
                 flip(turn);
+                if gives_way {
+                    std::thread::yield_now();
+                }
             }
         });
         Self { stop, thread: Some(thread) }
@@ -67,6 +71,14 @@ impl Drop for Flipper {
             let _ = thread.join();
         }
     }
+}
+
+/// Whether who flips and who is to see it take turns. Then the flipper gives way after each flip: each time that it runs, be it
+/// between the guard's look and the kernel's, the bytes are others than before, and it runs as often as can be. Otherwise it
+/// would flip alone until its slice of time ends, while all others wait. Where there are more processors it never gives
+/// way: it flips while the others read.
+fn is_only_processor() -> bool {
+    std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1)
 }
 
 fn number(text: &str) -> io::Result<usize> {
@@ -148,7 +160,7 @@ fn opens_canary(path: u64) -> bool {
 }
 
 /// The path bytes of `execve` flip, in memory shared with a process that stays outside the exec. The denied program
-/// is one of us and marks that it ran on a pipe.
+/// is one of us and marks that it ran on a pipe. Also prints how the tries ended.
 pub fn exec(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
     let paths = pair(allowed, denied)?;
     let shared = Shared::new(paths[0].len())?;
@@ -160,24 +172,61 @@ pub fn exec(allowed: &str, denied: &str, tries: &str) -> io::Result<bool> {
     drop(pen);
     let texts = [c_bytes("attack")?, c_bytes("mark")?, c_bytes(&fd.to_string())?];
     let argv = [texts[0].as_ptr() as u64, texts[1].as_ptr() as u64, texts[2].as_ptr() as u64, 0];
+    let none = [0_u64];
+    let mut call = [shared.address(), argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0, 0];
+    let mut stack = vec![0_u128; 4096];
     let flipper = flipping_process(shared, paths)?;
     let tries = number(tries)?;
+    let mut ends = Ends::default();
     for _ in 0..tries {
-        let Some(child) = sys::fork()? else {
-            let none = [0_u64];
-            let args = [shared.address(), argv.as_ptr() as u64, none.as_ptr() as u64, 0, 0, 0];
-            // SAFETY: all three are terminated lists or strings that live in this process.
-            let _ = unsafe { sys::syscall(libc::SYS_execve, args) };
-            sys::exit(9)
-        };
-        sys::wait(child);
+        // SAFETY: the child makes one call, whose arguments live as long as this process.
+        let child = unsafe { sys::child_in_our_memory(&mut stack, execute, call.as_mut_ptr().cast())? };
+        if let Some((_, status)) = sys::wait(child) {
+            ends.add(status);
+        }
     }
     end(flipper);
     // SAFETY: closes our copy of the pen, so that the read below ends.
     let _ = unsafe { sys::syscall(libc::SYS_close, [fd as u64, 0, 0, 0, 0, 0]) };
     let mut seen = Vec::new();
     marks.read_to_end(&mut seen)?;
+    let Ends { ran, refused, missing, killed, other } = ends;
+    println!("tries ran {ran} refused {refused} missing {missing} killed {killed} other {other}");
     report(tries, seen.len())
+}
+
+/// Makes the `execve` whose six arguments lie at `call`. Returns, which is to end with it as exit code, the error.
+extern "C" fn execute(call: *mut c_void) -> c_int {
+    // SAFETY: `exec` hands over an array of its own, which it only uses again when this is over.
+    let args = unsafe { *call.cast::<[u64; 6]>() };
+    // SAFETY: terminated lists and strings that live as long as the process.
+    unsafe { sys::syscall(libc::SYS_execve, args) }.err().unwrap_or_default()
+}
+
+/// How many tries of [`exec`] ended in which way.
+#[derive(Default)]
+struct Ends {
+    /// Either program ran to its end.
+    ran: usize,
+    refused: usize,
+    /// The path was half written.
+    missing: usize,
+    killed: usize,
+    other: usize,
+}
+
+impl Ends {
+    fn add(&mut self, status: i32) {
+        let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+        let end = match code {
+            Some(0) => &mut self.ran,
+            Some(libc::EACCES) => &mut self.refused,
+            Some(libc::ENOENT) => &mut self.missing,
+            None if libc::WTERMSIG(status) == libc::SIGKILL => &mut self.killed,
+            _ => &mut self.other,
+        };
+        *end += 1;
+    }
 }
 
 /// argv[1] flips between two words while `program` (an echo) is executed; it prints which it got.
@@ -206,8 +255,12 @@ fn flipping_process(shared: Shared, texts: [Vec<u8>; 2]) -> io::Result<i32> {
     match sys::fork()? {
         Some(pid) => Ok(pid),
         None => {
+            let gives_way = is_only_processor();
             for turn in 0.. {
                 shared.set(&texts[turn % 2]);
+                if gives_way {
+                    std::thread::yield_now();
+                }
             }
             sys::exit(0)
         }

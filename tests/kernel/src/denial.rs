@@ -50,6 +50,8 @@ pub const KILLED: &str = "guard_engine_killed";
 
 type Setup = Box<dyn Fn(&Scene) -> anyhow::Result<()>>;
 
+type Check = Box<dyn Fn(&Ran, &Pack) -> anyhow::Result<()>>;
+
 /// See the module.
 pub struct Denial {
     name: String,
@@ -57,9 +59,11 @@ pub struct Denial {
     policy: String,
     setup: Option<Setup>,
     words: Vec<String>,
+    control: Option<Vec<String>>,
     effect: Effect,
     errors: Vec<String>,
     recorded: Vec<Recorded>,
+    check: Option<Check>,
     hybrid: Option<Hybrid>,
 }
 
@@ -71,9 +75,11 @@ pub fn denial(name: &str) -> Denial {
         policy: CORPUS_POLICY.to_owned(),
         setup: None,
         words: Vec::new(),
+        control: None,
         effect: Effect::Succeeds,
         errors: ["EACCES", "EPERM"].map(str::to_owned).to_vec(),
         recorded: Vec::new(),
+        check: None,
         hybrid: None,
     }
 }
@@ -95,6 +101,12 @@ impl Denial {
         if self.words.first().is_none_or(|program| program != "{A}") {
             self.errors.clear();
         }
+        self
+    }
+
+    /// The control is this subcommand of the attacker instead: the same with fewer tries.
+    pub fn control(mut self, words: &[&str]) -> Self {
+        self.control = Some([&["{A}"], words].concat().into_iter().map(str::to_owned).collect());
         self
     }
 
@@ -148,6 +160,12 @@ impl Denial {
         self
     }
 
+    /// What else must be true of the guarded run. Paths in the runpack are in the words of the test: `{W}/mine`.
+    pub fn check(mut self, check: impl Fn(&Ran, &Pack) -> anyhow::Result<()> + 'static) -> Self {
+        self.check = Some(Box::new(check));
+        self
+    }
+
     /// The engine `hybrid` denies it after the fact: the process is killed, and the record says that.
     pub fn hybrid_kills(self) -> Self {
         Self { hybrid: Some(Hybrid::Kills), ..self }
@@ -160,13 +178,15 @@ impl Denial {
 
     /// The test.
     pub fn test(self) -> Test {
-        test(self.name.clone(), self.needs.clone(), move || self.check())
+        test(self.name.clone(), self.needs.clone(), move || self.hold())
     }
 
-    fn check(&self) -> anyhow::Result<()> {
-        let (control, worked, _) = self.happens(|scene, words| Ok((scene.bare(words)?, None))).context("control")?;
+    fn hold(&self) -> anyhow::Result<()> {
+        let words = self.control.as_ref().unwrap_or(&self.words);
+        let bare = |scene: &Scene, words: &[String]| Ok((scene.bare(words)?, None));
+        let (control, worked, _) = self.happens(words, bare).context("control")?;
         ensure!(worked, "the control did not work, so a denial would prove nothing: {control:?}");
-        let (ran, worked, pack) = self.happens(|scene, words| {
+        let (ran, worked, pack) = self.happens(&self.words, |scene, words| {
             let guarded = scene.guarded(&self.policy, words)?;
             Ok((guarded.ran, Some(guarded.pack)))
         })?;
@@ -194,6 +214,9 @@ impl Denial {
         if self.recorded.is_empty() {
             pack.denied().for_each(|denied| report::denied_by(because(denied)));
         }
+        if let Some(check) = &self.check {
+            check(&ran, &pack)?;
+        }
         // Races say how often they tried, which differs between machines.
         ran.stdout.lines().filter(|line| line.starts_with("tries ")).for_each(report::note);
         Ok(())
@@ -202,15 +225,15 @@ impl Denial {
     /// Runs the attack in a scene of its own; also says whether its effect was seen. Records are expanded by it.
     fn happens(
         &self,
-        run: impl Fn(&Scene, &[&str]) -> anyhow::Result<(Ran, Option<Pack>)>,
+        words: &[String],
+        run: impl Fn(&Scene, &[String]) -> anyhow::Result<(Ran, Option<Pack>)>,
     ) -> anyhow::Result<(Ran, bool, Option<Pack>)> {
         let scene = Scene::new()?;
         if let Some(setup) = &self.setup {
             setup(&scene).context("setup")?;
         }
         let before = self.look(&scene);
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let (ran, pack) = run(&scene, &words)?;
+        let (ran, pack) = run(&scene, words)?;
         let worked = match &self.effect {
             Effect::Shows(text) => ran.stdout.contains(text.as_str()),
             Effect::Complains(text) => ran.stderr.contains(text.as_str()),

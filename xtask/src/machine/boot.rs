@@ -19,6 +19,9 @@ const DISK_MIB: u32 = 512;
 pub enum Processors {
     /// Two, by the clock of this machine.
     Two,
+    /// One, by the clock of this machine. Two that share a thread take turns of a tenth of a second as long as neither is idle,
+    /// so who waits for the other waits as long; one does what its scheduler says.
+    One,
     /// One, by a clock that each instruction moves on by a nanosecond, and that does not wait where there is nothing to
     /// execute.
     OneByInstructions,
@@ -30,6 +33,7 @@ impl Processors {
     fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Two => &["-accel", "tcg,thread=single", "-smp", "2"],
+            Self::One => &["-accel", "tcg,thread=single", "-smp", "1"],
             Self::OneByInstructions => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
         }
     }

@@ -59,6 +59,8 @@ pub struct Suites {
     pub words: Vec<String>,
     /// Whether suites are told which engine to ask for. An older `gait` knows no `--engine`.
     pub names_engine: bool,
+    /// What each guest executes with.
+    pub processors: Processors,
     /// The longest that one guest may take.
     pub limit: Duration,
 }
@@ -79,7 +81,7 @@ impl Suites {
             work: work.path(),
             content: &content,
             lsm: guest.lsm,
-            processors: Processors::Two,
+            processors: self.processors,
             logs: &self.folder.join(guest.file_name()),
             limit: self.limit,
         }

@@ -23,7 +23,7 @@ if [ "$GAIT_ENGINE" = lsm ]; then
     done
     [ -e /run/keeper/work/started ] || echo "guest: no run is kept in force: $(head -n 1 /run/keeper/said)"
 fi
-echo "guest: uptime $(cat /proc/uptime), the second number of it idle, of both processors"
+echo "guest: uptime $(cat /proc/uptime), the second number of it idle, of all processors"
 for suite in $SUITES; do
     # Words are split on purpose: none has a space.
     GAIT_SUITE_REPORT=/dev/ttyS1 /mnt/suite/target/debug/deps/"$suite" $WORDS </dev/null 2>&1

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use guest::{Guest, Suites};
 use results::Results;
 
-use crate::machine::{self, Store};
+use crate::machine::{self, Processors, Store};
 use crate::places::target;
 use crate::process::output;
 
@@ -151,6 +151,7 @@ fn suites(asked: &Asked, root: PathBuf, folder: PathBuf) -> Result<Suites> {
         repository: crate::places::root(),
         words: asked.only.clone(),
         names_engine: help.contains("--engine"),
+        processors: asked.processors,
         limit: asked.limit,
     })
 }
@@ -193,6 +194,7 @@ struct Asked {
     only: Vec<String>,
     list: bool,
     verbose: bool,
+    processors: Processors,
     limit: Duration,
 }
 
@@ -203,6 +205,7 @@ impl Asked {
             only: Vec::new(),
             list: false,
             verbose: false,
+            processors: Processors::Two,
             limit: Duration::from_secs(5400),
         };
         let mut args = args.iter();
@@ -213,6 +216,13 @@ impl Asked {
                 "--minutes" => {
                     let minutes: u64 = args.next().context("--minutes needs a number")?.parse()?;
                     asked.limit = Duration::from_secs(60 * minutes);
+                }
+                "--processors" => {
+                    asked.processors = match args.next() {
+                        Some(&"1") => Processors::One,
+                        Some(&"2") => Processors::Two,
+                        _ => bail!("--processors is 1 or 2"),
+                    };
                 }
                 "--only" => {
                     let words = args.next().context("--only needs words, separated by commas")?;
@@ -265,6 +275,16 @@ mod tests {
             ["6.1 no-bpf notify", "6.1 no-landlock notify"]
         );
         assert!(chosen(&["6.12", "ful"]).is_empty(), "a word that names nothing chooses nothing");
+    }
+
+    #[test]
+    fn guests_have_one_processor_or_two() {
+        let processors = |args: &[&str]| Asked::parse(args).map(|asked| asked.processors).ok();
+        assert_eq!(processors(&[]), Some(Processors::Two));
+        assert_eq!(processors(&["--processors", "2"]), Some(Processors::Two));
+        assert_eq!(processors(&["6.12", "--processors", "1"]), Some(Processors::One));
+        assert_eq!(processors(&["--processors", "3"]), None);
+        assert_eq!(processors(&["--processors"]), None);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use anyhow::{Context, ensure};
 use kernel_suite::CANARY;
 use kernel_suite::denial::{Denial, denial};
 use kernel_suite::need::{Found, GUARD, Need};
-use kernel_suite::pack::Decided;
+use kernel_suite::pack::{Decided, Pack};
 use kernel_suite::report;
-use kernel_suite::run;
+use kernel_suite::run::{self, Ran};
 use kernel_suite::scene::{ALLOW_ALL, CORPUS_POLICY, Guarded, Scene};
 use kernel_suite::suite::{Test, test};
 
@@ -199,19 +199,81 @@ fn loaders() -> Vec<Denial> {
     ]
 }
 
+/// An ELF file of x86-64 that ends with exit code 0, and no byte more than the kernel asks for: no loader, no library. A race
+/// that has it run a hundred thousand times is about the exec.
+#[rustfmt::skip]
+const EXITS: [u8; 127] = [
+    // The header: 64 bits, little endian, this version; executable, x86-64; entry 0x400078; program headers from 64 on, no
+    // sections; sizes of this header and of the one that follows, which is one.
+    0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    2, 0, 62, 0, 1, 0, 0, 0, 0x78, 0, 0x40, 0, 0, 0, 0, 0,
+    64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+    // The whole file is loaded to 0x400000, to be read and executed.
+    1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0,
+    127, 0, 0, 0, 0, 0, 0, 0, 127, 0, 0, 0, 0, 0, 0, 0,
+    0, 0x10, 0, 0, 0, 0, 0, 0,
+    // xor edi, edi; push 60; pop rax; syscall: exit(0).
+    0x31, 0xff, 0x6a, 60, 0x58, 0x0f, 0x05,
+];
+
+/// A program that may run, and that does nothing.
+fn idle(scene: &Scene) -> anyhow::Result<()> {
+    let path = scene.path("{R}/bin/mine");
+    if cfg!(target_arch = "x86_64") {
+        fs::write(&path, EXITS)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    } else {
+        fs::copy("/bin/true", path)?;
+    }
+    Ok(())
+}
+
 fn races() -> Vec<Denial> {
-    vec![
-        denial("EX-07 path bytes that flip during execve")
+    let tries = run::race_tries(1_000).max(300).to_string();
+    let race = |name, reason| {
+        let words = |tries| ["race-exec", "{R}/bin//mine", "{R}/wwww/mine", tries];
+        denial(name)
             .setup(|scene| {
-                fs::copy("/bin/true", scene.path("{R}/bin/mine"))?;
+                idle(scene)?;
                 planted(scene)?;
                 // Of one length: {R}/bin/mine and {R}/w/../w/mine differ, so link both under names that do not.
                 fs::create_dir(scene.path("{R}/wwww"))?;
                 Ok(fs::rename(scene.path("{W}/mine"), scene.path("{R}/wwww/mine"))?)
             })
-            .attack(&["race-exec", "{R}/bin//mine", "{R}/wwww/mine", &run::race_tries(1_000).max(300).to_string()])
-            .errors(&[]),
+            .attack(&words(&tries))
+            .control(&words("300"))
+            .errors(&[])
+            .recorded("proc.exec", "{R}/wwww/mine", reason)
+            .check(was_a_race)
+    };
+    // All of it is Landlock's to run, so that only the guard's second look tells the programs apart.
+    let by_name = CORPUS_POLICY.replace("\"{R}/bin/**\"]", "\"{R}/**\"], path_denylist: [\"{R}/wwww/**\"]");
+    vec![
+        race("EX-07 path bytes that flip during execve", "endpoint_path_not_allowlisted"),
+        race("EX-07 path bytes that flip during execve, between what Landlock lets run", "endpoint_path_denied")
+            .policy(&by_name),
     ]
+}
+
+/// That the path changed between the guard's look and the kernel's, and not only between tries: what the guard let through
+/// and did not run. Says how often.
+fn was_a_race(ran: &Ran, pack: &Pack) -> anyhow::Result<()> {
+    let mut words = ran.stdout.split_whitespace().skip_while(|word| *word != "ran");
+    let seen_running: u64 = words.nth(1).context("the attacker does not say how many ran")?.parse()?;
+    let is_it = |decided: &&Decided| decided.allowed && decided.value == "{R}/bin/mine";
+    let let_through: u64 = pack.decided.iter().filter(is_it).map(|decided| decided.count).sum();
+    ensure!(seen_running > 0, "no try ran the allowed program: {ran:?}");
+    ensure!(
+        let_through > seen_running,
+        "{let_through} let through, {seen_running} ran: the path never changed in between"
+    );
+    let changed = let_through - seen_running;
+    report::note(format!(
+        "the guard let {let_through} through; under {changed} of them the path changed before the kernel read it"
+    ));
+    Ok(())
 }
 
 fn recorded_argv() -> Test {
