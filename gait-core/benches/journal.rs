@@ -1,4 +1,4 @@
-//! Decision lines per second of one core, with their share of checkpoints. `cargo bench -p gait-core --bench journal`
+//! Decision lines per second of one core, with their share of checkpoints; and one signature. `cargo bench -p gait-core --bench journal`
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 use std::hint::black_box;
@@ -67,6 +67,9 @@ fn benches(c: &mut Criterion) {
         b.iter_batched(begin, write, BatchSize::LargeInput);
     });
     group.finish();
+    // Of each distinct decision one is in the runpack: whatever else is done, a run takes this long for them.
+    let (key, digest) = (PrivateKey::from_seed([7; 32]), Sha256Hex::of("a trace"));
+    c.bench_function("sign a digest", |b| b.iter(|| key.sign_digest(black_box(&digest))));
 }
 
 criterion_group!(all, benches);

@@ -107,6 +107,14 @@ fn sealed() -> anyhow::Result<()> {
     let seal = [&*gait, "run", "seal", run_id.as_str(), "--out-dir", "{R}/out"];
     let early = scene.bare(&seal)?;
     ensure!(early.code == 6, "a run that goes on was sealed: {early:?}");
+    // What the kernel decides is written down a moment later.
+    let secret = scene.expand("{S}/secret");
+    let journal = scene.path("{R}/home/.gait/runs").join(&run_id).join("decisions/000001.jsonl");
+    let start = Instant::now();
+    while !fs::read_to_string(&journal)?.contains(&secret) {
+        ensure!(start.elapsed() < run::limit(Duration::from_secs(10)), "the denial is not written down");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     // The one who writes the journal, so that nobody is left to end it properly.
     let supervisor = supervisor(running.id())?.to_string();
     let shot = scene.bare(&["/bin/kill", "-9", supervisor.as_str()])?;
@@ -130,7 +138,6 @@ fn sealed() -> anyhow::Result<()> {
     let strict = scene.bare(&[&*gait, "verify", "--profile", "strict", &*path.to_string_lossy()])?;
     ensure!(strict.code == 2, "an incomplete run is strict: {strict:?}");
     let pack = kernel_suite::pack::Pack::read(&path)?;
-    let secret = scene.expand("{S}/secret");
     ensure!(pack.denied().any(|denied| denied.value == secret), "the denial is lost: {:?}", pack.decided);
     Ok(())
 }
