@@ -36,7 +36,7 @@ pub struct Lsm {
 pub struct Watched {
     probes: Arc<Mutex<Probes>>,
     feed: Feed,
-    pins: Option<PathBuf>,
+    pins: Pins,
 }
 
 impl Lsm {
@@ -77,13 +77,11 @@ impl Lsm {
     /// # Errors
     /// No bpffs, or no thread.
     pub fn watch(self, session: &Arc<Session>, folder: &Path) -> io::Result<Watched> {
-        let pins = folder.join(PINS);
-        std::fs::create_dir(&pins)?;
-        mount::bpffs(&pins)?;
+        let pins = Pins::mount(folder)?;
         {
             let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
             let object = probes.object();
-            object.pin_lsm(&pins).map_err(io::Error::other)?;
+            object.pin_lsm(&pins.0).map_err(io::Error::other)?;
             // Only where the policy lets the tree have rings do the hooks have to expect what comes through one.
             if session.foresee(&RING) == Ruling::Allow {
                 object.switch(switch::RINGS, 1).map_err(io::Error::other)?;
@@ -98,7 +96,7 @@ impl Lsm {
             probes.object().switch(switch::MOVING, u32::from(moves)).is_ok()
         }));
         let feed = Feed::start(session, self.watch)?;
-        Ok(Watched { probes: self.probes, feed, pins: Some(pins) })
+        Ok(Watched { probes: self.probes, feed, pins })
     }
 }
 
@@ -108,13 +106,36 @@ impl Watched {
     ///
     /// # Errors
     /// The thread failed, or the counters can't be read: the run must not count as complete.
-    pub fn end(mut self, session: &Session) -> io::Result<()> {
+    pub fn end(self, session: &Session) -> io::Result<()> {
         let counters = self.probes.lock().unwrap_or_else(PoisonError::into_inner).counters();
         self.feed.end(session, counters)?;
-        if let Some(pins) = self.pins.take() {
-            mount::remove_bpffs(&pins)?;
+        self.pins.remove()
+    }
+}
+
+/// The bpffs in the folder of a run whose names keep the programs in force when this process is gone. Dropped, it is gone too: that
+/// a run could not be started, or that its end was not told well, is no reason for programs to stay.
+struct Pins(PathBuf);
+
+impl Pins {
+    fn mount(folder: &Path) -> io::Result<Self> {
+        let pins = folder.join(PINS);
+        std::fs::create_dir(&pins)?;
+        mount::bpffs(&pins)?;
+        Ok(Self(pins))
+    }
+
+    fn remove(mut self) -> io::Result<()> {
+        Ok(mount::remove_bpffs(&std::mem::take(&mut self.0))?)
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // Who panics may leave a tree behind, which the watchdog ends; until then the programs hold.
+        if !self.0.as_os_str().is_empty() && !std::thread::panicking() {
+            let _ = mount::remove_bpffs(&self.0);
         }
-        Ok(())
     }
 }
 
