@@ -183,7 +183,7 @@ pub mod lock {
 /// Most bytes of arguments that a record bears.
 pub const ARGUMENT_BYTES: usize = 4096;
 
-/// Counters of the programs, by index of the map `COUNTERS`.
+/// Counters of the programs, by place in the one value of the map `COUNTERS`.
 pub mod counter {
     /// Records written.
     pub const RECORDED: u32 = 0;

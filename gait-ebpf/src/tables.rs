@@ -19,7 +19,7 @@ pub const CELLS: usize = 1 << 20;
 /// Longest path that can be walked, in bytes: the kernel's own limit of a path.
 pub const PATH_BYTES: usize = 4096;
 /// Bytes that must follow a path in memory: it is walked by blocks whose first byte alone is looked at for being in it.
-pub const BLOCK: usize = 32;
+pub const BLOCK: usize = 64;
 
 /// How a kind is decided.
 pub mod shape {
@@ -60,10 +60,12 @@ pub struct KindEntry {
 pub struct Automaton {
     /// The rows in which the anchored and the floating automaton start, as cells name them.
     pub starts: [u32; 2],
+    /// The rows that both are in after a slash, with which each path begins.
+    pub rooted: [u32; 2],
     /// Column of the end class.
     pub end: u32,
     /// Nothing.
-    pub reserved: u32,
+    pub reserved: [u32; 3],
     /// The column of each byte.
     pub classes: [u8; 256],
 }
@@ -155,7 +157,7 @@ mod tests {
     fn nothing_is_padded() {
         assert_eq!(size_of::<KindEntry>(), 32);
         assert_eq!(CELLS, 1 << LIMIT);
-        assert_eq!(size_of::<Automaton>(), 272);
-        assert_eq!(size_of::<Tables>(), 32 * KINDS + 272 * AUTOMATA + 4 * (JOINS + CELLS));
+        assert_eq!(size_of::<Automaton>(), 288);
+        assert_eq!(size_of::<Tables>(), 32 * KINDS + 288 * AUTOMATA + 4 * (JOINS + CELLS));
     }
 }

@@ -69,16 +69,16 @@ pub fn on_open(ctx: BtfTracePointContext) -> i32 {
 /// Records what was called by `name`, from `folder` if it is relative.
 #[inline(always)]
 fn refused(scratch: &mut Scratch, folder: i32, name: u64) {
-    let mut header = ring::header_of(scratch, kind::SPELT, 0, 0);
+    ring::head(scratch, kind::SPELT, 0, 0, 0, 0);
     // SAFETY: the helper writes at most the whole of the path's place.
     let read = unsafe {
         h::bpf_probe_read_user_str((&raw mut scratch.path).cast(), ARGUMENT_BYTES as u32, name as *const c_void)
     };
     if read > 0 && read <= ARGUMENT_BYTES as i64 {
         // With the NUL at its end.
-        header.size = read as u32;
+        scratch.header.size = read as u32;
     }
-    if !ring::put_front(scratch, header) {
+    if !ring::put_front(scratch) {
         ring::count(counter::NO_ROOM);
     }
     let of_folder = if folder == AT_FDCWD {
@@ -140,14 +140,9 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
 /// False: there is no room, and nothing can be let through.
 #[inline(always)]
 fn record(scratch: &mut Scratch, op: u32, outcome: u32, passes: bool, about: u64, place: Place) -> bool {
-    let mut header = ring::header_of(scratch, kind::OPEN, op, outcome);
-    header.detail = u64::from(passes);
-    header.extra = about;
-    let is_recorded = if passes {
-        ring::put_path_quietly(scratch, header, place)
-    } else {
-        ring::put_path_urgently(scratch, header, place)
-    };
+    ring::head(scratch, kind::OPEN, op, outcome, u64::from(passes), about);
+    let is_recorded =
+        if passes { ring::put_path_quietly(scratch, place) } else { ring::put_path_urgently(scratch, place) };
     if !is_recorded {
         ring::count(counter::NO_ROOM);
     }

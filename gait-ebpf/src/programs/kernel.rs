@@ -87,6 +87,16 @@ pub unsafe fn typed<T: Copy>(base: *const c_void, offset: &'static u32) -> T {
     unsafe { ptr::read_volatile(base.cast::<u8>().add(constant(offset) as usize).cast::<T>()) }
 }
 
+/// [`typed`] for a member of a structure that is itself a member.
+///
+/// # Safety
+/// As [`typed`].
+#[inline(always)]
+pub unsafe fn typed_in<T: Copy>(base: *const c_void, outer: &'static u32, offset: &'static u32) -> T {
+    // SAFETY: as the caller says.
+    unsafe { typed(address_of(base, outer), offset) }
+}
+
 /// A member of a structure, zeros where nothing can be read.
 ///
 /// # Safety

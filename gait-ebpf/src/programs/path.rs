@@ -13,7 +13,7 @@ use gait_ebpf::tables::PATH_BYTES;
 use crate::kernel::{
     O_DENTRY_NAME, O_DENTRY_PARENT, O_FILE_PATH, O_INODE_SB, O_MOUNT_MNT, O_MOUNT_NS, O_MOUNT_PARENT, O_MOUNT_POINT,
     O_NSPROXY_MNT, O_PATH_DENTRY, O_PATH_MNT, O_SB_MAGIC, O_TASK_NSPROXY, O_VFSMOUNT_ROOT, address_of, constant,
-    current, member, process_number, word,
+    current, member, process_number, typed_in, word,
 };
 use crate::scope::Scratch;
 
@@ -204,6 +204,12 @@ fn put_word(path: *mut u8, walk: &mut Walk, parent: u64, word: u32, letters: u32
 pub struct Place(pub u32);
 
 impl Place {
+    /// From `start` to `end`, both of 16 bits.
+    #[inline(always)]
+    pub fn of(start: u32, end: u32) -> Self {
+        Self(start & 0xffff | end << 16)
+    }
+
     /// From `start` to the end: what was walked, from its end.
     #[inline(always)]
     pub fn from(start: u32) -> Self {
@@ -226,6 +232,12 @@ impl Place {
     #[inline(always)]
     pub fn end(self) -> u32 {
         self.0 >> 16
+    }
+
+    /// Bytes of it.
+    #[inline(always)]
+    pub fn length(self) -> u32 {
+        self.end().wrapping_sub(self.start())
     }
 }
 
@@ -311,7 +323,7 @@ pub const SHORT: usize = 256;
 #[inline(always)]
 pub fn of_file(scratch: &mut Scratch, file: *const c_void, is_proc: bool) -> Resolved {
     let of_path = address_of(file, &O_FILE_PATH);
-    if !is_proc && let Some(place) = written(scratch, of_path) {
+    if !is_proc && let Some(place) = written(scratch, file, of_path) {
         return Resolved { place, found: Found::Whole, owner: 0 };
     }
     self::of_path(scratch, of_path as u64, is_proc)
@@ -319,14 +331,15 @@ pub fn of_file(scratch: &mut Scratch, file: *const c_void, is_proc: bool) -> Res
 
 /// Has the kernel write a path, to where it is judged and recorded from.
 #[inline(always)]
-fn written(scratch: &mut Scratch, of_path: *const c_void) -> Option<Place> {
+fn written(scratch: &mut Scratch, file: *const c_void, of_path: *const c_void) -> Option<Place> {
     let offset = |of| u64::from(constant(of));
     if scratch.namespace == 0 {
         // SAFETY: the current task, whose type the verifier knows.
         let namespaces: u64 = unsafe { member(current(), &O_TASK_NSPROXY) };
         scratch.namespace = word(namespaces.wrapping_add(offset(&O_NSPROXY_MNT)));
     }
-    let mount = word(of_path as u64 + offset(&O_PATH_MNT)).wrapping_sub(offset(&O_MOUNT_MNT));
+    // SAFETY: the mount of a file that the verifier knows.
+    let mount = unsafe { typed_in::<u64>(file, &O_FILE_PATH, &O_PATH_MNT) }.wrapping_sub(offset(&O_MOUNT_MNT));
     if word(mount.wrapping_add(offset(&O_MOUNT_NS))) != scratch.namespace {
         return None;
     }

@@ -66,7 +66,8 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     let mut header = ring::header(kind::EXEC, 0, 0);
     debug!(&ctx, "process {} runs another program", header.tgid);
     header.extra = resolved.found as u64;
-    if !ring::put_path(scratch, header, resolved.place) {
+    scratch.header = header;
+    if !ring::put_path(scratch, resolved.place) {
         ring::count(counter::LOST);
     }
     0
@@ -99,7 +100,8 @@ fn arguments(scratch: &mut Scratch, file: *const c_void) {
     } else {
         header.op = 1;
     }
-    if !ring::put_front(scratch, header) {
+    scratch.header = header;
+    if !ring::put_front(scratch) {
         ring::count(counter::LOST);
     }
 }

@@ -17,9 +17,9 @@ use crate::scope::Scratch;
 #[btf_map]
 static RECORDS: RingBuf<u64, 16777216> = RingBuf::new();
 
-/// By [`counter`].
+/// By [`counter`]: all in one value, as two are counted at a time.
 #[btf_map]
-static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
+static COUNTERS: PerCpuArray<[u64; counter::COUNT as usize], 1> = PerCpuArray::new();
 
 /// The reader is woken if it has taken all that was there before.
 const WAKES: u64 = 0;
@@ -31,10 +31,18 @@ const URGENT: u64 = 2;
 /// Counts one.
 #[inline(always)]
 pub fn count(index: u32) {
-    if let Some(counter) = COUNTERS.get_ptr_mut(index) {
-        // SAFETY: the slot of this CPU. An increment that is lost to preemption only makes a figure smaller that nothing
-        // is decided by; denials for lack of room are counted before they are made.
-        unsafe { *counter += 1 };
+    count_each([index]);
+}
+
+/// Counts one of each.
+#[inline(always)]
+pub fn count_each<const N: usize>(indices: [u32; N]) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        for index in indices {
+            // SAFETY: the slot of this CPU. An increment that is lost to preemption only makes a figure smaller that nothing
+            // is decided by; denials for lack of room are counted before they are made.
+            unsafe { (*counters)[index as usize & (counter::COUNT as usize - 1)] += 1 };
+        }
     }
 }
 
@@ -56,9 +64,9 @@ pub fn header(kind: u32, op: u32, outcome: u32) -> Header {
     }
 }
 
-/// [`header`] for the current task, whose memory is `scratch`: its numbers are asked for once.
+/// Makes the header of `scratch` one for the current task, whose memory that is: its numbers are asked for once.
 #[inline(always)]
-pub fn header_of(scratch: &mut Scratch, kind: u32, op: u32, outcome: u32) -> Header {
+pub fn head(scratch: &mut Scratch, kind: u32, op: u32, outcome: u32, detail: u64, extra: u64) {
     if scratch.tid == 0 {
         let task = kernel::current();
         scratch.tgid = kernel::process_number(task);
@@ -66,7 +74,7 @@ pub fn header_of(scratch: &mut Scratch, kind: u32, op: u32, outcome: u32) -> Hea
     }
     // SAFETY: no arguments.
     let time = unsafe { h::bpf_ktime_get_boot_ns() };
-    Header { kind, size: 0, time, tgid: scratch.tgid, tid: scratch.tid, outcome, op, detail: 0, extra: 0 }
+    scratch.header = Header { kind, size: 0, time, tgid: scratch.tgid, tid: scratch.tid, outcome, op, detail, extra };
 }
 
 /// Writes a record without payload. False: there was no room.
@@ -81,59 +89,74 @@ pub fn put_urgently(header: &Header) -> bool {
     output_as(ptr::from_ref(header).cast_mut().cast(), HEADER as u64, URGENT)
 }
 
-/// Writes a record whose payload is the path at a place of `scratch`. False: there was no room.
+/// Writes a record whose header is that of `scratch`, and whose payload the path at a place of it. False: there was no room.
 ///
 /// Constant sizes, since the verifier does not follow a start and a length that vary together: the record of a path that was
 /// walked is the last 128, 256, 1,024 or 4,144 bytes that end with it, so its payload is at its end. What the kernel wrote is
 /// at the front.
 #[inline(always)]
-pub fn put_path(scratch: &mut Scratch, header: Header, place: Place) -> bool {
-    put_path_as(scratch, header, place, WAKES)
+pub fn put_path(scratch: &mut Scratch, place: Place) -> bool {
+    counted(put_path_record(scratch, place.0, WAKES) != 0)
 }
 
 /// [`put_path`] without waking the reader each time, which looks by itself too: for what comes by the thousand. To wake it costs
 /// more than to write the record. But it is woken in time to have what many tasks wrote before there is no room for more.
 #[inline(always)]
-pub fn put_path_quietly(scratch: &mut Scratch, header: Header, place: Place) -> bool {
-    /// So many records of one task can wait.
-    const WAITING: u32 = 128;
-    scratch.quiet = scratch.quiet.wrapping_add(1);
-    // Urgently: it never has caught up with what came quietly.
-    let how = if scratch.quiet.is_multiple_of(WAITING) { URGENT } else { QUIET };
-    put_path_as(scratch, header, place, how)
+pub fn put_path_quietly(scratch: &mut Scratch, place: Place) -> bool {
+    let how = quietly(scratch);
+    counted(put_path_record(scratch, place.0, how) != 0)
 }
 
 /// [`put_path`], and the reader is woken even if it has not caught up with what came quietly.
 #[inline(always)]
-pub fn put_path_urgently(scratch: &mut Scratch, header: Header, place: Place) -> bool {
-    put_path_as(scratch, header, place, URGENT)
+pub fn put_path_urgently(scratch: &mut Scratch, place: Place) -> bool {
+    counted(put_path_record(scratch, place.0, URGENT) != 0)
 }
 
+/// [`put_path_quietly`] or [`put_path_urgently`], and not counted yet: for what comes most often, most often with a short path at
+/// the front, which is written right here.
 #[inline(always)]
-fn put_path_as(scratch: &mut Scratch, header: Header, place: Place, how: u64) -> bool {
-    put_path_record(scratch, &header, place.0, how) != 0
+pub fn put_decided(scratch: &mut Scratch, place: Place, is_quiet: bool) -> bool {
+    let how = if is_quiet { quietly(scratch) } else { URGENT };
+    // From 0 to so many bytes.
+    if place.0 <= ((SIZES[0] - HEADER) as u32) << 16 {
+        scratch.header.size = place.end() | AT_FRONT;
+        return output_uncounted((&raw mut scratch.header).cast(), SIZES[0] as u64, how);
+    }
+    put_path_record(scratch, place.0, how) != 0
 }
+
+/// How the next record that need not wake the reader is written.
+#[inline(always)]
+fn quietly(scratch: &mut Scratch) -> u64 {
+    /// So many records of one task can wait.
+    const WAITING: u32 = 128;
+    scratch.quiet = scratch.quiet.wrapping_add(1);
+    // Urgently: it never has caught up with what came quietly.
+    if scratch.quiet.is_multiple_of(WAITING) { URGENT } else { QUIET }
+}
+
+/// Bytes of records of paths.
+const SIZES: [usize; 5] = [128, 256, path::SHORT + HEADER, 1024, PATH_BYTES + HEADER];
 
 /// A function of its own for the verifier, as [`crate::automaton::decide_path`]. 0: there was no room.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn put_path_record(scratch: *mut Scratch, header: *const Header, place: u32, how: u64) -> u32 {
-    const SIZES: [usize; 5] = [128, 256, path::SHORT + HEADER, 1024, PATH_BYTES + HEADER];
-    // SAFETY: the verifier takes nothing but null or whole structures.
-    let (Some(scratch), Some(header)) = (unsafe { (scratch.as_mut(), header.as_ref()) }) else { return 0 };
+extern "C" fn put_path_record(scratch: *mut Scratch, place: u32, how: u64) -> u32 {
+    // SAFETY: the verifier takes nothing but null or the whole structure.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
     let place = Place(place);
     let length = place.end().saturating_sub(place.start());
     let fits = |size: usize| length <= (size - HEADER) as u32;
-    let (front, end) = ((&raw mut scratch.path).cast::<u8>(), scratch_end(scratch));
+    let (front, end) = ((&raw mut scratch.header).cast::<u8>(), scratch_end(scratch));
     let (record, size, size_of) = if place.end() < PATH_BYTES as u32 {
-        let record = front.wrapping_sub(HEADER);
         let of = length | AT_FRONT;
         if fits(SIZES[0]) {
-            (record, SIZES[0], of)
+            (front, SIZES[0], of)
         } else if fits(SIZES[1]) {
-            (record, SIZES[1], of)
+            (front, SIZES[1], of)
         } else {
-            (record, SIZES[2], of)
+            (front, SIZES[2], of)
         }
     } else if fits(SIZES[0]) {
         (end.wrapping_sub(SIZES[0]), SIZES[0], length)
@@ -144,9 +167,9 @@ extern "C" fn put_path_record(scratch: *mut Scratch, header: *const Header, plac
     } else {
         (end.wrapping_sub(SIZES[4]), SIZES[4], length)
     };
-    // SAFETY: inside the value, before the path; `room` precedes what is at the front, or as long as can be.
-    unsafe { ptr::write(record.cast(), Header { size: size_of, ..*header }) };
-    output_as(record, size as u64, how) as u32
+    // SAFETY: inside the value, before the path; the header precedes what is at the front, or as long as can be.
+    unsafe { ptr::write(record.cast(), Header { size: size_of, ..scratch.header }) };
+    u32::from(output_uncounted(record, size as u64, how))
 }
 
 #[repr(C)]
@@ -163,16 +186,14 @@ pub fn put_address(mut header: Header, address: &Address) -> bool {
     output_as(ptr::from_ref(&record).cast_mut().cast(), size_of::<AddressRecord>() as u64, URGENT)
 }
 
-/// Writes a record whose payload is the first `header.size` bytes of the path's place, directly after the header: see
-/// [`gait_ebpf::record::kind::ARGUMENTS`]. False: there was no room.
+/// Writes a record whose header is that of `scratch`, and whose payload as many bytes of the path's place as it says, directly after
+/// the header: see [`gait_ebpf::record::kind::ARGUMENTS`]. False: there was no room.
 #[inline(always)]
-pub fn put_front(scratch: &mut Scratch, header: Header) -> bool {
+pub fn put_front(scratch: &mut Scratch) -> bool {
     const SHORT: usize = 256;
     const MIDDLE: usize = 1024;
-    let place = (&raw mut scratch.path).cast::<u8>().wrapping_sub(HEADER);
-    let length = header.size as usize;
-    // SAFETY: `room` precedes the path.
-    unsafe { ptr::write(place.cast(), header) };
+    let place = (&raw mut scratch.header).cast::<u8>();
+    let length = scratch.header.size as usize;
     if length <= SHORT - HEADER {
         output(place, SHORT as u64)
     } else if length <= MIDDLE - HEADER {
@@ -194,11 +215,20 @@ fn output(record: *mut u8, size: u64) -> bool {
 
 #[inline(always)]
 fn output_as(record: *mut u8, size: u64, how: u64) -> bool {
+    counted(output_uncounted(record, size, how))
+}
+
+#[inline(always)]
+fn output_uncounted(record: *mut u8, size: u64, how: u64) -> bool {
     let ring = (&raw const RECORDS).cast_mut().cast::<c_void>();
     // SAFETY: `size` bytes of a value that the verifier knows.
-    let failed = unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, how) };
-    if failed == 0 {
+    unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, how) == 0 }
+}
+
+#[inline(always)]
+fn counted(is_recorded: bool) -> bool {
+    if is_recorded {
         count(counter::RECORDED);
     }
-    failed == 0
+    is_recorded
 }

@@ -8,6 +8,7 @@ use core::ptr;
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
+use gait_ebpf::record::Header;
 use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel::{self, O_TASK_FILES, member};
@@ -16,7 +17,7 @@ use crate::path;
 /// What a task of the tree has.
 ///
 /// A path that is walked is built from its end: its last byte is the last of `path`, and a record's header is written just before
-/// the bytes of the path that it takes along, which for the longest is `room`. One that the kernel writes is at the start of `path`.
+/// the bytes of the path that it takes along, which for the longest is `header`. One that the kernel writes is at the start of `path`.
 #[repr(C)]
 pub struct Scratch {
     /// 1: of the tree.
@@ -37,8 +38,8 @@ pub struct Scratch {
     pub reserved: u32,
     /// The address of the task's mount namespace, which it can't change; 0 until it is asked for.
     pub namespace: u64,
-    /// Before the path.
-    pub room: [u8; 64],
+    /// The header of a record that is being written.
+    pub header: Header,
     /// The path.
     pub path: [u8; PATH_BYTES],
     /// Written past the end of a component that is copied with a bound of 255; and looked at as the last block of a path.

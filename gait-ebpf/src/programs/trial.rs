@@ -29,12 +29,13 @@ extern "C" fn one(index: u32, _: *mut Nothing) -> i64 {
     let Some(subject) = SUBJECT.get_ptr_mut(index) else { return 1 };
     // SAFETY: a value of the map; only user space writes the rest of it, between two runs.
     unsafe {
-        let (start, end) = ((*subject).start, (*subject).end);
+        let place = Place::of((*subject).start, (*subject).end);
         let bytes = (&raw const (*subject).bytes).cast::<u8>();
         (*subject).outcome = if (*subject).domain_end == 0 {
-            automaton::decide((*subject).op, bytes, start, end)
+            automaton::decide((*subject).op, bytes, place)
         } else {
-            automaton::decide_host((*subject).op, bytes, (start, end), ((*subject).domain_start, (*subject).domain_end))
+            let domain = Place::of((*subject).domain_start, (*subject).domain_end);
+            automaton::decide_host((*subject).op, bytes, place, domain)
         };
     }
     0

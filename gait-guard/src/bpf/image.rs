@@ -1,7 +1,7 @@
 //! The compiled policy as the kernel walks it.
 
 use gait_core::policy::Verdict;
-use gait_core::policy::compile::{Ask, CompiledPolicy, Kind};
+use gait_core::policy::compile::{Ask, Automata, CompiledPolicy, Kind};
 use gait_ebpf::op::Op;
 use gait_ebpf::tables::{
     AUTOMATA, Automaton, CELLS, Effect, JOINS, KINDS, KindEntry, LIMIT, NO_AUTOMATON, Tables, UNDECIDED, floor,
@@ -60,8 +60,9 @@ impl Image {
             laid.write(&automata, base, &mut self.cells);
             self.automata.push(Automaton {
                 starts: automata.starts.map(|start| laid.named(start, base)),
+                rooted: automata.starts.map(|start| laid.named(after_slash(&automata, start), base)),
                 end: automata.width - 1,
-                reserved: 0,
+                reserved: [0; 3],
                 classes: laid.classes(&automata),
             });
         }
@@ -100,8 +101,9 @@ impl Image {
             to.copy_from_slice(&[entry.shape, entry.automaton, entry.first, entry.width, entry.domain, 0, 0, 0]);
         }
         for (to, pair) in automata.chunks_mut(size_of::<Automaton>() / 4).zip(&self.automata) {
-            let (head, rest) = to.split_at_mut(4);
-            head.copy_from_slice(&[pair.starts[0], pair.starts[1], pair.end, 0]);
+            let (head, rest) = to.split_at_mut(8);
+            let ([start, floating], [rooted, floating_rooted]) = (pair.starts, pair.rooted);
+            head.copy_from_slice(&[start, floating, rooted, floating_rooted, pair.end, 0, 0, 0]);
             for (to, four) in rest.iter_mut().zip(pair.classes.as_chunks::<4>().0) {
                 *to = u32::from_ne_bytes(*four);
             }
@@ -139,6 +141,11 @@ impl Image {
             cell(row, pair.end)
         })
     }
+}
+
+/// The row that a slash leads to.
+fn after_slash(automata: &Automata<'_>, row: u32) -> u32 {
+    automata.cells[row as usize + usize::from(automata.classes[usize::from(b'/')])]
 }
 
 /// What a verdict comes to in the kernel.

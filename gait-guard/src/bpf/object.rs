@@ -301,10 +301,13 @@ impl Object {
     /// [`BpfError::Map`]
     pub fn counters(&self) -> Result<[u64; counter::COUNT as usize], BpfError> {
         let map = self.map("COUNTERS")?;
-        let counters: PerCpuArray<MapData, u64> = map.try_into().map_err(map_error("COUNTERS"))?;
+        let counters: PerCpuArray<MapData, [u64; counter::COUNT as usize]> =
+            map.try_into().map_err(map_error("COUNTERS"))?;
         let mut sums = [0; counter::COUNT as usize];
-        for (index, sum) in (0..).zip(&mut sums) {
-            *sum = counters.get(&index, 0).map_err(map_error("COUNTERS"))?.iter().sum();
+        for of_one in counters.get(&0, 0).map_err(map_error("COUNTERS"))?.iter() {
+            for (sum, count) in sums.iter_mut().zip(of_one) {
+                *sum += count;
+            }
         }
         Ok(sums)
     }

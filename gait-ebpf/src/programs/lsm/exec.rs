@@ -37,11 +37,7 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     if outcome & 3 != Effect::Deny as u32 || constant(&SIMULATE) != 0 {
         return 0;
     }
-    let header = ring::header_of(scratch, kind::PATH, Op::Exec as u32, outcome);
-    ring::count(if ring::put_path_urgently(scratch, header, resolved.place) {
-        counter::DENIED
-    } else {
-        counter::NO_ROOM
-    });
+    ring::head(scratch, kind::PATH, Op::Exec as u32, outcome, 0, 0);
+    ring::count(if ring::put_path_urgently(scratch, resolved.place) { counter::DENIED } else { counter::NO_ROOM });
     EACCES
 }

@@ -54,42 +54,39 @@ pub fn has_rings() -> bool {
 /// Decides an operation on the path in `scratch`, records the decision, and only then gives it: 0 or an error.
 #[inline(always)]
 pub fn judge(scratch: &mut Scratch, op: Op, place: Place, extra: u64) -> i32 {
-    if judge_path(scratch, op as u32, place.0, extra) == 0 { 0 } else { EACCES }
+    let asked = match op {
+        Op::Read | Op::List | Op::Map | Op::Watch => floor::LOOK,
+        Op::Rmdir | Op::RenameFrom | Op::RenameTo => floor::MOVE,
+        _ => floor::CHANGE,
+    };
+    if judge_path(scratch, op as u32 | asked << 16, place.0, extra) == 0 { 0 } else { EACCES }
 }
 
-/// [`judge`], a function of its own for the verifier, as [`automaton::decide_path`]. 0: it may happen.
+/// [`judge`], a function of its own for the verifier, as [`automaton::decide_path`]. Above the number of the operation is the
+/// floor's. 0: it may happen.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn judge_path(scratch: *mut Scratch, op: u32, place: u32, extra: u64) -> u32 {
     // SAFETY: the verifier takes nothing but null or the whole structure.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 1 };
-    let asked = match Op::of(op) {
-        Some(Op::Read | Op::List | Op::Map | Op::Watch) => floor::LOOK,
-        Some(Op::Rmdir | Op::RenameFrom | Op::RenameTo) => floor::MOVE,
-        _ => floor::CHANGE,
-    };
-    let outcome = automaton::decide_path(scratch, asked, op, place);
+    let (asked, op) = (op >> 16, op & 0xffff);
+    let outcome = automaton::decide_in(scratch, asked, op, Place(place));
     if outcome == FLOOR_PATH {
         return refuse_path(scratch, op, place, FLOOR_PATH, extra);
     }
     let passes = tables::allows(outcome) || constant(&SIMULATE) != 0;
-    let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
-    header.detail = passes as u64;
-    header.extra = extra;
-    let is_recorded = match (passes, asked) {
-        (true, floor::LOOK) => ring::put_path_quietly(scratch, header, Place(place)),
-        // The reader may not have caught up with what came quietly.
-        _ => ring::put_path_urgently(scratch, header, Place(place)),
-    };
-    if !is_recorded {
+    ring::head(scratch, kind::PATH, op, outcome, passes as u64, extra);
+    // Else the reader may not have caught up with what came quietly.
+    let is_quiet = passes && asked == floor::LOOK;
+    if !ring::put_decided(scratch, Place(place), is_quiet) {
         ring::count(counter::NO_ROOM);
         return 1;
     }
     if passes {
-        ring::count(counter::ALLOWED);
+        ring::count_each([counter::RECORDED, counter::ALLOWED]);
         return 0;
     }
-    ring::count(counter::DENIED);
+    ring::count_each([counter::RECORDED, counter::DENIED]);
     info!(&(), "operation {} denied by outcome {}", op, tables::number(outcome));
     1
 }
@@ -107,13 +104,8 @@ pub fn refuse(scratch: &mut Scratch, op: Op, place: Place, outcome: u32, extra: 
 extern "C" fn refuse_path(scratch: *mut Scratch, op: u32, place: u32, outcome: u32, extra: u64) -> u32 {
     // SAFETY: as above.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 1 };
-    let mut header = ring::header_of(scratch, kind::PATH, op, outcome);
-    header.extra = extra;
+    ring::head(scratch, kind::PATH, op, outcome, 0, extra);
     debug!(&(), "operation {} denied by the floor", op);
-    ring::count(if ring::put_path_urgently(scratch, header, Place(place)) {
-        counter::DENIED
-    } else {
-        counter::NO_ROOM
-    });
+    ring::count(if ring::put_path_urgently(scratch, Place(place)) { counter::DENIED } else { counter::NO_ROOM });
     1
 }

@@ -81,20 +81,17 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     // SAFETY: the inode of the file.
     let kind: u16 = unsafe { typed(inode, &O_INODE_MODE) };
     let is_dir = u32::from(kind) & TYPE == DIRECTORY;
-    let of_path = address_of(file, &O_FILE_PATH) as u64;
     let reads = flags & ACCESS != WRITE_ONLY;
     if flags & TEMPORARY != 0 {
-        return temporary(scratch, of_path, reads);
+        return temporary(scratch, address_of(file, &O_FILE_PATH) as u64, reads);
     }
     let look = if is_dir { Op::List } else { Op::Read };
-    let change = if mode & CREATED != 0 {
+    let change = if flags & (TRUNCATE | ACCESS) == 0 || mode & CREATED != 0 {
         None
     } else if flags & TRUNCATE != 0 {
         Some(Op::Truncate)
-    } else if flags & ACCESS != 0 {
-        Some(Op::Write)
     } else {
-        None
+        Some(Op::Write)
     };
     let resolved = path::of_file(scratch, file, is_of_proc(inode));
     if let Some(answer) = stopped(scratch, change.unwrap_or(look), resolved, 0) {

@@ -37,8 +37,18 @@ pub fn filter(opens: Opens) -> Vec<Instruction> {
         jump(JUMP_AT_LEAST, X32_BIT, 0, 1),
         answer(Verdict::Kill),
     ];
+    program.extend(first(opens));
     program.extend(search(&leaves(opens)));
     program
+}
+
+/// The call that is made most often of those whose arguments are looked at, before the search, which would find it after ten steps.
+fn first(opens: Opens) -> Vec<Instruction> {
+    let Some(call) = TABLE.iter().find(|call| call.name == "openat") else { return Vec::new() };
+    let answers = conditions(&rules(call, opens));
+    let mut code = vec![jump(JUMP_EQUAL, call.nr.into(), 0, answers.len() as u8)];
+    code.extend(answers);
+    code
 }
 
 /// The bytes of a program, as the kernel reads them: what `filter_digest` is taken of.
