@@ -20,7 +20,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let trials = vec![
         Trial::test("the_exit_code_of_the_work_is_that_of_the_launcher", || {
-            let status = launcher("code").wait()?;
+            let status = launcher("code").0.wait()?;
             expect(status.code() == Some(42), &format!("{status}"))
         }),
         Trial::test("killing_the_launcher_ends_500_daemons", || killing(Victim::Launcher)),
@@ -57,8 +57,8 @@ fn work(role: &str) -> u8 {
         // Each process starts its successor and ends: nobody is there for long, and all go to whoever takes orphans.
         // Bounded, so that a failure of the guard is not one of the machine.
         "relay" => {
-            let run = "r() { [ $1 -gt 0 ] && r $(($1 - 1)) & }";
-            shell(&format!("{run}; for i in 1 2 3 4 5 6 7 8; do r 20000; done; : {mark}"));
+            let run = format!("[ $2 -gt 0 ] && sh -c \"$1\" sh \"$1\" $(($2 - 1)) & : {mark}");
+            shell(&format!("run='{run}'; for i in 1 2 3 4 5 6 7 8; do sh -c \"$run\" sh \"$run\" 20000; done"));
         }
         _ => {}
     }
@@ -81,8 +81,23 @@ enum Victim {
     Supervisor,
 }
 
-fn launcher(role: &str) -> Child {
-    Command::new("/proc/self/exe").env(ROLE, role).stdout(Stdio::piped()).spawn().unwrap()
+/// A guarded run. Whatever becomes of the test, it ends with it.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn launcher(role: &str) -> Run {
+    Run(Command::new("/proc/self/exe").env(ROLE, role).stdout(Stdio::piped()).spawn().unwrap())
+}
+
+/// How long something sleeps that is told by it from what other tests, and this one another time, have left to sleep.
+fn mark(which: usize) -> String {
+    format!("9876{which}.{}", std::process::id())
 }
 
 /// Waits for the line that says who guards.
@@ -123,9 +138,9 @@ fn within(limit: Duration, condition: impl Fn() -> bool) -> bool {
 }
 
 fn killing(victim: Victim) -> Result<(), Failed> {
-    let mark = format!("98765.{}", victim as usize);
-    let mut child = launcher(&format!("daemons:{mark}"));
-    let [launcher, watchdog, supervisor] = guards(&mut child);
+    let mark = mark(victim as usize);
+    let mut run = launcher(&format!("daemons:{mark}"));
+    let [launcher, watchdog, supervisor] = guards(&mut run.0);
     expect(within(Duration::from_secs(10), || sleepers(&mark) == 500), "the daemons did not start")?;
     kill(match victim {
         Victim::Launcher => launcher,
@@ -133,7 +148,7 @@ fn killing(victim: Victim) -> Result<(), Failed> {
         Victim::Supervisor => supervisor,
     });
     expect(within(Duration::from_secs(2), || sleepers(&mark) == 0), &format!("{} live on", sleepers(&mark)))?;
-    let code = child.wait()?.code();
+    let code = run.0.wait()?.code();
     match victim {
         Victim::Launcher => expect(code.is_none(), "the launcher was not killed"),
         _ => expect(code == Some(99), &format!("the launcher ended with {code:?}")),
@@ -143,12 +158,12 @@ fn killing(victim: Victim) -> Result<(), Failed> {
 }
 
 fn a_relay_dies() -> Result<(), Failed> {
-    let mark = "98766.5";
-    let mut child = launcher(&format!("relay:{mark}"));
-    let [_, _, supervisor] = guards(&mut child);
+    let mark = &mark(3);
+    let mut run = launcher(&format!("relay:{mark}"));
+    let [_, _, supervisor] = guards(&mut run.0);
     expect(within(Duration::from_secs(5), || processes(|line| contains(line, mark)) > 0), "it did not start")?;
     kill(supervisor);
-    child.wait()?;
+    run.0.wait()?;
     expect(within(Duration::from_secs(2), || processes(|line| contains(line, mark)) == 0), "it lives on")?;
     std::thread::sleep(Duration::from_millis(300));
     expect(processes(|line| contains(line, mark)) == 0, "it came back")
@@ -160,7 +175,7 @@ fn contains(line: &[u8], mark: &str) -> bool {
 }
 
 fn strangers_live() -> Result<(), Failed> {
-    let mark = "98767.5";
+    let mark = mark(4);
     // The shell starts a child, then becomes the launcher.
     let script = format!("sleep {mark} & exec /proc/{}/exe", std::process::id());
     let mut command = Command::new("sh");
@@ -168,7 +183,7 @@ fn strangers_live() -> Result<(), Failed> {
     let [_, watchdog, _] = guards(&mut child);
     kill(watchdog);
     child.wait()?;
-    let alive = sleepers(mark);
+    let alive = sleepers(&mark);
     let _ = Command::new("pkill").args(["-f", &format!("^sleep {mark}$")]).status();
     expect(alive == 1, "a process that was there before the run was killed")
 }
