@@ -21,6 +21,7 @@ use gait_guard::bpf::probes::{Probes, RING_BYTES, WATCHING, load};
 use gait_guard::bpf::watch::{Seen, Watch};
 use gait_guard::bpf::{BpfError, Options, Purpose};
 use gait_guard::event::InetCall;
+use gait_guard::hybrid;
 use gait_guard::sys::bpf::program::load_consent;
 use gait_guard::sys::process::{Fork, exit_now, fork};
 use gait_guard::sys::socket;
@@ -28,6 +29,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 fn main() -> ExitCode {
     maps_are_as_large_as_the_engine_needs();
+    hybrid_is_checked_with_what_it_needs();
     let found = load(WATCHING);
     println!("tracepoints: {:?}\nsocket hooks: {:?}", found.tracepoints, found.sockets);
     let Some(mut probes) = found.probes else {
@@ -59,6 +61,12 @@ fn a_program_of_two_instructions_is_taken_as_the_canary_is(canary: &Result<(), B
         Ok(()) | Err(BpfError::Silent { .. } | BpfError::Program { stage: "attach", .. }) => assert_eq!(taken, Ok(())),
         Err(other) => panic!("{other}"),
     }
+}
+
+/// As `gait doctor` does it. Also before and apart from the rest.
+fn hybrid_is_checked_with_what_it_needs() {
+    let Some(mut probes) = load(hybrid::CHECKING).probes else { return };
+    hybrid::check(&mut probes).expect("the engine works where the probes do");
 }
 
 /// What a run with the engine `auto` has, before and apart from the rest: two groups of one process have the same name.

@@ -95,7 +95,7 @@ struct Boundary {
 
 fn boundary() -> Boundary {
     let mut report = probe();
-    let found = probes::load(probes::WATCHING);
+    let found = probes::load(gait_guard::hybrid::CHECKING);
     report.add(Layer::Probes, found.tracepoints.clone());
     report.add(Layer::SocketHooks, found.sockets.clone());
     let mut probes = found.probes;

@@ -47,7 +47,9 @@ pub struct Options {
 pub enum Purpose {
     /// To see what happens.
     Watch,
-    /// To decide it.
+    /// To see it, and to decide opens that have returned.
+    DecideOpens,
+    /// To decide it at hooks of the security module.
     Decide,
     /// To decide it where this kernel calls programs of the security module, else to watch: an object is loaded for one of
     /// the two ([`Object::options`]), as can be expected.
@@ -62,7 +64,7 @@ impl Options {
         match self.purpose {
             Purpose::DecideOrWatch if canary::is_expected(types.hooks()) => Self { purpose: Purpose::Decide, ..self },
             Purpose::DecideOrWatch => WATCHING,
-            Purpose::Watch | Purpose::Decide | Purpose::Try => self,
+            Purpose::Watch | Purpose::DecideOpens | Purpose::Decide | Purpose::Try => self,
         }
     }
 }
@@ -133,8 +135,9 @@ impl Object {
         if level == [0] {
             changes.entries.push((LOG, NO_LOG_BYTES));
         }
-        // What only watches has none at hooks of the security module but the canary.
-        let is_needed = |name: &str| options.purpose != Purpose::Watch || !super::lsm::is_hook(name);
+        // Most have none at hooks of the security module but the canary.
+        let has_hooks = matches!(options.purpose, Purpose::Decide | Purpose::Try);
+        let is_needed = |name: &str| has_hooks || !super::lsm::is_hook(name);
         let linked = Linked::of(OBJECT, &changes, is_needed)?;
         Ok(Self {
             linked,

@@ -65,9 +65,9 @@ pub fn load(options: Options) -> Found {
         Err(error) => return nothing(refused(&error), refused(&error), Err(error)),
     };
     let needs_group = options.purpose != Purpose::DecideOrWatch || lsm.is_err();
-    // What the engine attaches later is verified here too, where other things can be done meanwhile.
-    let engine: &[(&str, &str)] = if options.purpose == Purpose::Decide { &[crate::hybrid::PROGRAM] } else { &[] };
-    object.load_all(&[&TRACEPOINTS[..], if needs_group { &cgroup::HOOKS } else { lsm::HOOKS }, engine].concat());
+    // What the engine attaches later is verified here too, where other things can be done meanwhile. It takes longest, so it is first.
+    let engine: &[(&str, &str)] = if options.purpose == Purpose::DecideOpens { &[crate::hybrid::PROGRAM] } else { &[] };
+    object.load_all(&[engine, &TRACEPOINTS, if needs_group { &cgroup::HOOKS } else { lsm::HOOKS }].concat());
     for (program, tracepoint) in TRACEPOINTS {
         if let Err(error) = object.attach(program, tracepoint) {
             return nothing(refused(&error), untried(), lsm);

@@ -5,19 +5,20 @@
 
 pub mod engine;
 mod plan;
+mod prepared;
 mod scratch;
 mod settle;
 mod watching;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gait_core::journal::EngineName;
 use gait_core::policy::compile::CompileError;
-use gait_core::policy::{Policy, PolicyError, Variables};
+use gait_core::policy::{Policy, PolicyError};
 use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use rustix::fd::AsFd;
@@ -30,20 +31,19 @@ pub use scratch::{Scratch, ScratchError};
 use crate::bpf::probes;
 use crate::cache::Cache;
 use crate::host;
-use crate::hybrid::{self, GrantError};
-use crate::intent::{ContextError, Translator};
+use crate::hybrid::GrantError;
+use crate::intent::ContextError;
 use crate::kernel::{Setup, Unfit};
 use crate::launch::minder::Cause;
 use crate::launch::watchdog::Wards;
 use crate::launch::{Command, CommandError, End, RunError, Status, Terms, run};
-use crate::layer::environment::scrub;
 use crate::layer::landlock::{LandlockError, domain, domain_of};
 use crate::lsm::Lsm;
 use crate::session::{
-    CaptureMode, Dirs, Enforcement, FinishError, Finished, Judge, Outcome, PolicyRules, Session, SessionConfig,
-    StartError, guarded_paths,
+    CaptureMode, Enforcement, FinishError, Finished, Judge, Outcome, Session, SessionConfig, StartError,
 };
 use crate::sys::mount;
+use prepared::{Ahead, Prepared};
 use settle::Settled;
 use watching::Watching;
 
@@ -218,19 +218,22 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         let loaded = loading.ok().and_then(|thread| thread.join().ok());
         (prepared, loaded.unwrap_or_else(|| probes::load(options)))
     });
-    let Prepared { scratch, environment, withheld, translator, variables, effective, policy_yaml, rules } = prepared?;
-    let dirs = Dirs {
-        state: request.state.clone(),
-        out: request.out.clone(),
-        sealed: request.policy_path.iter().cloned().chain(std::env::current_exe()).collect(),
-        closed: request.closed.clone(),
-    };
-    let setup = Setup {
-        policy: rules.tables(),
-        context: &Arc::new(translator.context().clone()),
-        paths: &guarded_paths(&dirs, request.workspace.as_os_str().as_encoded_bytes()),
-        cache: &cache,
-    };
+    let Prepared {
+        scratch,
+        environment,
+        withheld,
+        translator,
+        variables,
+        effective,
+        policy_yaml,
+        rules,
+        dirs,
+        context,
+        paths,
+        ahead,
+    } = prepared?;
+    let (granted, image) = ahead.map_or((None, OnceLock::new()), |Ahead { granted, image }| (Some(granted), image));
+    let setup = Setup { policy: rules.tables(), context: &context, paths: &paths, cache: &cache, image };
     let mut settled = settle::settle(request.engine, loaded, &setup, &mut report)?;
     for (layer, state) in &report.0 {
         debug!(layer = layer.name(), "{}", explain(state));
@@ -246,11 +249,9 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
     let simulated = request.enforcement == Enforcement::Simulate;
     let mut hybrid = None;
-    if settled.choice.engine == Engine::Hybrid {
+    if let Some(granted) = granted {
         layers = layers.with_reads_of_its_own(&request.demands)?;
-        let closed: Vec<PathBuf> = std::iter::once(&dirs.state).chain(&dirs.closed).cloned().collect();
-        let grants = hybrid::grants(rules.tables(), !simulated, &closed, &request.workspace)?;
-        hybrid = Some(settled.start_hybrid(&setup, grants, &report)?);
+        hybrid = Some(settled.start_hybrid(&setup, granted?, &report)?);
     }
     // Removed when the run is over.
     let _scratch = scratch;
@@ -349,43 +350,6 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         (Ok(_), Err(error)) => Err(error),
         (Err(cause), finished) => Err(ExecError::Run { cause, sealed: finished.ok().map(Box::new) }),
     }
-}
-
-/// What a run needs besides the kernel's programs.
-struct Prepared {
-    scratch: Scratch,
-    environment: Vec<(OsString, OsString)>,
-    withheld: u32,
-    translator: Translator,
-    variables: Variables,
-    effective: Policy,
-    /// The same as text.
-    policy_yaml: Vec<u8>,
-    rules: PolicyRules,
-}
-
-impl Prepared {
-    fn of(request: &Request, cache: &Cache) -> Result<Self, ExecError> {
-        let scratch = Scratch::make(&request.workspace)?;
-        let (environment, withheld) = environment(request, &scratch);
-        let workspace = request.workspace.as_os_str().as_encoded_bytes();
-        let translator = Translator::new(&request.identity, workspace, &request.risk_class)?;
-        let variables = plan::variables(request, scratch.path());
-        let effective = request.policy.expand(&variables)?;
-        let policy_yaml = effective.to_yaml().into_bytes();
-        let texts = [request.policy_source.as_slice(), &policy_yaml];
-        let rules = PolicyRules::kept(effective.clone(), translator.context().clone(), &texts, cache)?;
-        Ok(Self { scratch, environment, withheld, translator, variables, effective, policy_yaml, rules })
-    }
-}
-
-/// What the agent gets of the environment, and how many variables it does not.
-fn environment(request: &Request, scratch: &Scratch) -> (Vec<(OsString, OsString)>, u32) {
-    let mut scrubbed = scrub(request.environment.iter().cloned(), &request.keep);
-    // Whatever a variable of these names pointed to, temporary files go where the policy lets them.
-    scrubbed.passed.retain(|(name, _)| !["TMPDIR", "TMP", "TEMP"].iter().any(|tmp| name == OsStr::new(tmp)));
-    scrubbed.passed.push(("TMPDIR".into(), scratch.path().into()));
-    (scrubbed.passed, scrubbed.removed.len() as u32)
 }
 
 fn finish(

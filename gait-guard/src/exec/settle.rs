@@ -26,7 +26,7 @@ pub(super) struct Settled {
 pub(super) fn options(request: &Request) -> Options {
     let purpose = match request.engine {
         Engine::Auto | Engine::Lsm => Purpose::DecideOrWatch,
-        Engine::Hybrid => Purpose::Decide,
+        Engine::Hybrid => Purpose::DecideOpens,
         Engine::Notify => return probes::WATCHING,
     };
     Options { ring_bytes: request.ring_bytes, simulate: request.enforcement == Enforcement::Simulate, purpose }

@@ -14,7 +14,7 @@ mod reach;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gait_core::policy::compile::CompiledPolicy;
 use gait_core::policy::{Policy, Strictness};
@@ -25,8 +25,9 @@ use rustix::io::Errno;
 pub use self::grants::{Bounds, Grant, GrantError, Grants};
 pub use self::reach::{Place, Reading, Span};
 use crate::bpf::canary::Stage;
-use crate::bpf::probes::Probes;
+use crate::bpf::probes::{Probes, WATCHING};
 use crate::bpf::watch::{Decisions, Watch};
+use crate::bpf::{Options, Purpose};
 use crate::cache::Cache;
 use crate::intent::Translator;
 use crate::kernel::feed::Feed;
@@ -58,7 +59,7 @@ impl Hybrid {
     pub fn start(probes: &mut Probes, setup: &Setup<'_>, grants: Grants) -> Result<Self, Unfit> {
         let image = setup.image().map_err(Unfit::at(Stage::Load))?;
         let object = probes.object();
-        object.fill(&image).map_err(Unfit::at(Stage::Load))?;
+        object.fill(image).map_err(Unfit::at(Stage::Load))?;
         object.attach(PROGRAM.0, PROGRAM.1)?;
         let watch = probes.take_watch().ok_or_else(|| Unfit::silent("somebody else reads the records"))?;
         let (mut watch, decisions) = watch.deciding();
@@ -103,7 +104,11 @@ pub fn grants(
     Bounds { policy, is_enforced, closed, workspace }.grants()
 }
 
-/// Whether the engine works here at all, apart from any run. `probes` can't be used for another engine then.
+/// What the probes are loaded with for [`check`].
+pub const CHECKING: Options = Options { purpose: Purpose::DecideOpens, ..WATCHING };
+
+/// Whether the engine works here at all, apart from any run. `probes`, loaded with [`CHECKING`], can't be used for another engine
+/// then.
 ///
 /// # Errors
 /// [`Unfit`]
@@ -120,6 +125,7 @@ pub fn check(probes: &mut Probes) -> Result<(), Unfit> {
         // Everything is closed to the child of the test.
         paths: &GuardedPaths::new([PathBuf::from("/")], []),
         cache: &Cache::none(),
+        image: OnceLock::new(),
     };
     Hybrid::start(probes, &setup, Grants::default()).map(drop)
 }

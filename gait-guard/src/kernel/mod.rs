@@ -5,7 +5,7 @@ pub(crate) mod feed;
 mod floor;
 mod refused;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gait_core::intent::Context;
 use gait_core::policy::compile::CompiledPolicy;
@@ -57,6 +57,8 @@ pub struct Setup<'a> {
     pub paths: &'a GuardedPaths,
     /// May have the tables of the floor already.
     pub cache: &'a Cache,
+    /// The tables of both, once they are made.
+    pub image: OnceLock<Image>,
 }
 
 impl Setup<'_> {
@@ -64,7 +66,11 @@ impl Setup<'_> {
     ///
     /// # Errors
     /// [`BpfError`]: they can't be made, or don't fit.
-    pub(crate) fn image(&self) -> Result<Image, BpfError> {
-        Image::of(self.policy).and_then(|image| floor::add(image, self))
+    pub(crate) fn image(&self) -> Result<&Image, BpfError> {
+        if let Some(image) = self.image.get() {
+            return Ok(image);
+        }
+        let image = Image::of(self.policy).and_then(|image| floor::add(image, self))?;
+        Ok(self.image.get_or_init(|| image))
     }
 }

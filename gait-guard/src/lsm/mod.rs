@@ -50,7 +50,7 @@ impl Lsm {
         let image = setup.image().map_err(at(Stage::Load))?;
         let watch = probes.take_watch().ok_or_else(|| Unfit::silent("somebody else reads the records"))?;
         let object = probes.object();
-        object.fill(&image).map_err(at(Stage::Load))?;
+        object.fill(image).map_err(at(Stage::Load))?;
         object.attach_hooks()?;
         let (mut watch, decisions) = watch.deciding();
         fire(&mut probes, &mut watch, &decisions, setup.paths)?;

@@ -1,0 +1,102 @@
+//! What a run is made of besides the kernel's programs, which are loaded meanwhile.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use gait_core::intent::Context;
+use gait_core::policy::{Policy, Variables};
+
+use super::{Engine, ExecError, Request, Scratch, plan};
+use crate::bpf::image::Image;
+use crate::cache::Cache;
+use crate::hybrid::{self, GrantError, Grants};
+use crate::intent::Translator;
+use crate::kernel::Setup;
+use crate::layer::environment::scrub;
+use crate::session::{Dirs, Enforcement, GuardedPaths, PolicyRules, guarded_paths};
+
+/// What a run needs besides the kernel's programs.
+pub(super) struct Prepared {
+    pub(super) scratch: Scratch,
+    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) withheld: u32,
+    pub(super) translator: Translator,
+    pub(super) variables: Variables,
+    pub(super) effective: Policy,
+    /// The same as text.
+    pub(super) policy_yaml: Vec<u8>,
+    pub(super) rules: PolicyRules,
+    pub(super) dirs: Dirs,
+    pub(super) context: Arc<Context>,
+    /// What the floor closes.
+    pub(super) paths: GuardedPaths,
+    /// Made where the engine is sure to need it.
+    pub(super) ahead: Option<Ahead>,
+}
+
+/// What the engine `hybrid` needs of the policy.
+pub(super) struct Ahead {
+    pub(super) granted: Result<Grants, GrantError>,
+    /// The tables; if they can't be made, that is told when they are asked for.
+    pub(super) image: OnceLock<Image>,
+}
+
+impl Ahead {
+    fn of(request: &Request, closed: &[PathBuf], setup: Setup<'_>) -> Self {
+        let is_enforced = request.enforcement == Enforcement::Enforce;
+        let granted = hybrid::grants(setup.policy, is_enforced, closed, &request.workspace);
+        let _ = setup.image();
+        Self { granted, image: setup.image }
+    }
+}
+
+impl Prepared {
+    pub(super) fn of(request: &Request, cache: &Cache) -> Result<Self, ExecError> {
+        let scratch = Scratch::make(&request.workspace)?;
+        let (environment, withheld) = environment(request, &scratch);
+        let workspace = request.workspace.as_os_str().as_encoded_bytes();
+        let translator = Translator::new(&request.identity, workspace, &request.risk_class)?;
+        let variables = plan::variables(request, scratch.path());
+        let effective = request.policy.expand(&variables)?;
+        let policy_yaml = effective.to_yaml().into_bytes();
+        let texts = [request.policy_source.as_slice(), &policy_yaml];
+        let rules = PolicyRules::kept(effective.clone(), translator.context().clone(), &texts, cache)?;
+        let dirs = Dirs {
+            state: request.state.clone(),
+            out: request.out.clone(),
+            sealed: request.policy_path.iter().cloned().chain(std::env::current_exe()).collect(),
+            closed: request.closed.clone(),
+        };
+        let (context, paths) = (Arc::new(translator.context().clone()), guarded_paths(&dirs, workspace));
+        let ahead = (request.engine == Engine::Hybrid).then(|| {
+            let closed: Vec<PathBuf> = std::iter::once(&dirs.state).chain(&dirs.closed).cloned().collect();
+            let image = OnceLock::new();
+            let setup = Setup { policy: rules.tables(), context: &context, paths: &paths, cache, image };
+            Ahead::of(request, &closed, setup)
+        });
+        Ok(Self {
+            scratch,
+            environment,
+            withheld,
+            translator,
+            variables,
+            effective,
+            policy_yaml,
+            rules,
+            dirs,
+            context,
+            paths,
+            ahead,
+        })
+    }
+}
+
+/// What the agent gets of the environment, and how many variables it does not.
+fn environment(request: &Request, scratch: &Scratch) -> (Vec<(OsString, OsString)>, u32) {
+    let mut scrubbed = scrub(request.environment.iter().cloned(), &request.keep);
+    // Whatever a variable of these names pointed to, temporary files go where the policy lets them.
+    scrubbed.passed.retain(|(name, _)| !["TMPDIR", "TMP", "TEMP"].iter().any(|tmp| name == OsStr::new(tmp)));
+    scrubbed.passed.push(("TMPDIR".into(), scratch.path().into()));
+    (scrubbed.passed, scrubbed.removed.len() as u32)
+}
