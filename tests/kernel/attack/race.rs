@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use crate::sys;
 
@@ -45,9 +45,11 @@ struct Flipper {
 }
 
 impl Flipper {
+    /// Returns once both sides were up: a busy machine may not run a new thread before all tries are over.
     fn start(mut flip: impl FnMut(usize) + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
+        let flipped = Arc::new(AtomicUsize::new(0));
+        let (seen, done) = (Arc::clone(&stop), Arc::clone(&flipped));
         let gives_way = is_only_processor();
         let thread = std::thread::spawn(move || {
             for turn in 0.. {
@@ -55,11 +57,15 @@ impl Flipper {
                     return;
                 }
                 flip(turn);
+                done.store(turn + 1, Ordering::Relaxed);
                 if gives_way {
                     std::thread::yield_now();
                 }
             }
         });
+        while flipped.load(Ordering::Relaxed) < 2 && !thread.is_finished() {
+            std::thread::yield_now();
+        }
         Self { stop, thread: Some(thread) }
     }
 }
