@@ -29,8 +29,13 @@ pub fn tables(samples: &Samples) -> String {
     }
     let ratio = samples.whole("lsm", "open") / samples.whole("bare", "open");
     let caller = samples.caller("lsm", "open") / samples.caller("bare", "open");
-    let word = if ratio <= GOAL { "met" } else { "MISSED" };
-    let _ = writeln!(text, "\n  open and close {ratio:.2} (caller {caller:.2}), goal {GOAL}: {word}");
+    let word = |ratio: f64| if ratio <= GOAL { "met" } else { "MISSED" };
+    let _ = writeln!(
+        text,
+        "\n  open and close, goal {GOAL}: the caller {caller:.2}, {}; all that is executed {ratio:.2}, {}",
+        word(caller),
+        word(ratio)
+    );
     if samples.idle_s > 0.0 {
         let _ =
             writeln!(text, "  the machine waited for {:.2} s of the measured time, which is counted", samples.idle_s);
@@ -86,8 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn the_goal_is_about_all_that_is_executed() {
-        assert!(tables(&samples(40.0)).contains("open and close 5.00 (caller 2.50), goal 1.5: MISSED"));
-        assert!(tables(&samples(12.0)).contains("goal 1.5: met"));
+    fn the_goal_is_held_against_the_caller_and_against_all_that_is_executed() {
+        let told =
+            |lsm_us, words: &str| assert!(tables(&samples(lsm_us)).contains(words), "{}", tables(&samples(lsm_us)));
+        told(40.0, "goal 1.5: the caller 2.50, MISSED; all that is executed 5.00, MISSED");
+        told(20.0, "the caller 1.25, met; all that is executed 2.50, MISSED");
+        told(12.0, "the caller 0.75, met; all that is executed 1.50, met");
     }
 }
