@@ -218,22 +218,12 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         let loaded = loading.ok().and_then(|thread| thread.join().ok());
         (prepared, loaded.unwrap_or_else(|| probes::load(options)))
     });
-    let Prepared {
-        scratch,
-        environment,
-        withheld,
-        translator,
-        variables,
-        effective,
-        policy_yaml,
-        rules,
-        dirs,
-        context,
-        paths,
-        ahead,
-    } = prepared?;
-    let (granted, image) = ahead.map_or((None, OnceLock::new()), |Ahead { granted, image }| (Some(granted), image));
-    let setup = Setup { policy: rules.tables(), context: &context, paths: &paths, cache: &cache, image };
+    let prepared = prepared?;
+    let rules = prepared.rules;
+    let (granted, image) =
+        prepared.ahead.map_or((None, OnceLock::new()), |Ahead { granted, image }| (Some(granted), image));
+    let setup =
+        Setup { policy: rules.tables(), context: &prepared.context, paths: &prepared.paths, cache: &cache, image };
     let mut settled = settle::settle(request.engine, loaded, &setup, &mut report)?;
     for (layer, state) in &report.0 {
         debug!(layer = layer.name(), "{}", explain(state));
@@ -242,9 +232,9 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         debug!(engine = rejected.engine.name(), stage = rejected.stage.name(), "not used: {}", rejected.reason);
     }
     let unsealed = crate::session::unsealed_runs(&request.state);
-    let passed = environment.len() as u32;
-    let command = Command::new(&request.command, environment, path)?;
-    let mut layers = request.demands.layers(&report, &effective)?;
+    let (passed, withheld) = (prepared.environment.len() as u32, prepared.withheld);
+    let command = Command::new(&request.command, prepared.environment, path)?;
+    let mut layers = request.demands.layers(&report, &prepared.effective)?;
     // What the supervisor opens for the agent still can't be mapped executable.
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
     let simulated = request.enforcement == Enforcement::Simulate;
@@ -254,7 +244,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         hybrid = Some(settled.start_hybrid(&setup, granted?, &report)?);
     }
     // Removed when the run is over.
-    let _scratch = scratch;
+    let _scratch = prepared.scratch;
     let opens = settled.choice.engine.opens();
     let landlock = if let Some(hybrid) = &hybrid {
         Some(domain_of(&hybrid.grants.rules)?)
@@ -269,9 +259,9 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let (programs, ring_bytes) = settled.programs();
     let facts = plan::Facts {
         choice: &settled.choice,
-        policy: &effective,
-        variables: &variables,
-        policy_yaml: &policy_yaml,
+        policy: &prepared.effective,
+        variables: &prepared.variables,
+        policy_yaml: &prepared.policy_yaml,
         passed,
         removed: withheld,
         programs,
@@ -286,9 +276,9 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         run_id: request.run_id.clone(),
         producer_version: request.producer_version,
         started_at: request.started_at,
-        translator,
+        translator: prepared.translator,
         rules: Box::new(rules),
-        policy_yaml,
+        policy_yaml: prepared.policy_yaml,
         command: request.command.iter().map(|arg| arg.as_encoded_bytes().to_vec()).collect(),
         key: request.key,
         key_source: request.key_source,
@@ -298,7 +288,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         engine: EngineName::Notify,
         enforcement,
         capture: request.capture,
-        dirs,
+        dirs: prepared.dirs,
     };
     let session = Arc::new(Session::start(config).map_err(ExecError::Start)?);
     debug!(run_id = request.run_id, engine = choice.engine.name(), folder = %session.folder().display(), "the run begins");
