@@ -1,23 +1,26 @@
-//! The committed object, put together for this kernel: instructions that name its maps, and the maps themselves.
+//! The committed object, put together for this kernel: the maps themselves, and instructions that name them.
 //!
-//! `aya-obj` reads and links it. What `aya` would do beyond that, and takes longer than all the rest, is not needed: reading
+//! `build.rs` read and linked it by `aya-obj`. What `aya` would do beyond that, and takes longer than all the rest, is not needed: reading
 //! every type of the kernel, for relocations that our programs have none of ([`super::btf`] finds the offsets), and trying
 //! out what a kernel can do that is too old for these programs.
 
-use std::collections::HashMap;
-use std::ffi::CString;
 use std::io;
 
-use aya_obj::btf::BtfFeatures;
-use aya_obj::generated::{bpf_attach_type, bpf_insn, bpf_map_type};
-use aya_obj::{EbpfSectionKind, Map, ProgramSection};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::BpfError;
 use super::btf::Hooks;
+use super::committed::{CONSTANTS, Constant, MAPS, Map, Place, TYPES, program};
 use crate::sys::bpf::map::{self, Shape};
 use crate::sys::bpf::program::{self, Functions, Kind};
+
+/// `BPF_LD | BPF_IMM | BPF_DW`: the first of two instructions.
+const LOAD_WIDE: u8 = 0x18;
+/// `BPF_PSEUDO_MAP_FD`: what is loaded is a map.
+const PSEUDO_MAP_FD: u8 = 1;
+/// `BPF_PSEUDO_MAP_VALUE`: it is a place in the value of one.
+const PSEUDO_MAP_VALUE: u8 = 2;
 
 /// What is changed in the object before it is loaded.
 #[derive(Debug, Default)]
@@ -32,27 +35,10 @@ pub struct Changes<'a> {
 
 /// Maps in the kernel, and programs that can be loaded.
 pub struct Linked {
-    /// Maps, by name.
-    pub maps: HashMap<String, OwnedFd>,
+    /// In the order of [`MAPS`].
+    maps: Vec<OwnedFd>,
     /// The object's own types.
     types: OwnedFd,
-    programs: HashMap<String, Linkable>,
-}
-
-/// A program, as it is loaded.
-struct Linkable {
-    place: Place,
-    instructions: Vec<[u8; 8]>,
-    license: CString,
-    functions: Vec<[u8; 8]>,
-}
-
-/// Where a program belongs, as far as the object says it.
-#[derive(Clone, Copy)]
-enum Place {
-    Tracepoint,
-    Lsm,
-    Fixed(Kind),
 }
 
 /// Why a program is not in force.
@@ -90,47 +76,43 @@ impl From<Errno> for Refusal {
 }
 
 impl Linked {
-    /// Reads `object`, makes its maps, and links those of its programs that are `needed`.
+    /// Makes the maps.
     ///
     /// # Errors
-    /// [`BpfError::Load`] or [`BpfError::Map`]
-    pub fn of(object: &[u8], changes: &Changes<'_>, needed: impl Fn(&str) -> bool) -> Result<Self, BpfError> {
-        let mut object = aya_obj::Object::parse(object).map_err(|cause| BpfError::Load(Box::new(cause)))?;
-        let constants = changes.constants.iter().map(|(name, bytes)| (*name, (*bytes, true))).collect();
-        object.patch_map_data(constants).map_err(|cause| BpfError::Load(Box::new(cause)))?;
-        // What every kernel takes that takes our programs.
-        let known = BtfFeatures::new(true, true, true, false, true, false, false, false);
-        let types = object.fixup_and_sanitize_btf(&known).map_err(|cause| BpfError::Load(Box::new(cause)))?;
-        let types = types.map(|types| types.to_bytes()).unwrap_or_default();
-        let types = map::load_types(&types).map_err(|errno| BpfError::Load(Box::new(io::Error::from(errno))))?;
-        let made = object
-            .maps
-            .drain()
-            .map(|(name, mut map)| {
-                let fd = make(&name, &mut map, changes, &types)
-                    .map_err(|errno| BpfError::NoMap { map: name.clone(), cause: errno.into() })?;
-                Ok((name, map, fd))
-            })
-            .collect::<Result<Vec<(String, Map, OwnedFd)>, BpfError>>()?;
-        object.programs.retain(|name, _| needed(name));
-        let texts = object.functions.keys().map(|(section, _)| *section).collect();
-        object
-            .relocate_maps(made.iter().map(|(name, map, fd)| (name.as_str(), fd.as_raw_fd(), map)), &texts)
-            .map_err(|cause| BpfError::Load(Box::new(cause)))?;
-        object.relocate_calls(&texts).map_err(|cause| BpfError::Load(Box::new(cause)))?;
-        let mut programs = HashMap::with_capacity(object.programs.len());
-        for (name, program) in std::mem::take(&mut object.programs) {
-            let Some(function) = object.functions.get(&program.function_key()) else { continue };
-            let linkable = Linkable {
-                place: Place::of(&program.section),
-                instructions: function.instructions.iter().map(encode).collect(),
-                license: program.license,
-                functions: function.func_info.func_info_bytes().as_chunks::<8>().0.to_vec(),
-            };
-            programs.insert(name, linkable);
+    /// [`BpfError::Load`] or [`BpfError::NoMap`]
+    pub fn of(changes: &Changes<'_>) -> Result<Self, BpfError> {
+        let unfit = |what: String| BpfError::Load(what.into());
+        let types = map::load_types(TYPES).map_err(|errno| BpfError::Load(Box::new(io::Error::from(errno))))?;
+        for (name, bytes) in &changes.constants {
+            if !CONSTANTS.iter().any(|constant| constant.name == *name && constant.bytes == bytes.len()) {
+                return Err(unfit(format!("it has no constant `{name}` of {} bytes", bytes.len())));
+            }
         }
-        let maps = made.into_iter().map(|(name, _, fd)| (name, fd)).collect();
-        Ok(Self { maps, types, programs })
+        let make = |(place, map): (usize, &Map)| {
+            let constants = CONSTANTS.iter().filter(|constant| constant.map == place);
+            make(map, changes, constants, types.as_fd())
+                .map_err(|errno| BpfError::NoMap { map: map.name.to_owned(), cause: errno.into() })
+        };
+        let maps = MAPS.iter().enumerate().map(make).collect::<Result<_, _>>()?;
+        Ok(Self { maps, types })
+    }
+
+    /// A map.
+    pub fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        MAPS.iter().zip(&self.maps).find(|(map, _)| map.name == name).map(|(_, fd)| fd.as_fd())
+    }
+
+    /// Instructions that name the maps that were made.
+    fn instructions(&self, committed: &[u8]) -> Vec<[u8; 8]> {
+        let mut instructions = committed.as_chunks::<8>().0.to_vec();
+        for [code, registers, _, _, named @ ..] in &mut instructions {
+            if *code == LOAD_WIDE && matches!(*registers >> 4, PSEUDO_MAP_FD | PSEUDO_MAP_VALUE) {
+                // By place, since `build.rs` made them so: one that is not there has no descriptor, which no kernel takes.
+                let map = self.maps.get(u32::from_ne_bytes(*named) as usize);
+                *named = map.map_or(-1, |map| map.as_raw_fd()).to_ne_bytes();
+            }
+        }
+        instructions
     }
 
     /// Loads a program, for the hook of this name where its section names none.
@@ -138,9 +120,9 @@ impl Linked {
     /// # Errors
     /// [`Refusal`]
     pub fn load(&self, name: &str, hook: &str, hooks: &Hooks) -> Result<(OwnedFd, Kind), Refusal> {
-        let linkable = self.programs.get(name).ok_or(Refusal::Missing)?;
+        let committed = program(name).ok_or(Refusal::Missing)?;
         let no_hook = || Refusal::NoHook { hook: hook.to_owned() };
-        let kind = match linkable.place {
+        let kind = match committed.place {
             Place::Tracepoint => Kind::Tracepoint(hooks.tracepoint(hook).ok_or_else(no_hook)?),
             Place::Lsm => Kind::Lsm(hooks.function(hook).ok_or_else(no_hook)?),
             Place::Fixed(kind) => kind,
@@ -148,9 +130,9 @@ impl Linked {
         let program = program::Program {
             name,
             kind,
-            instructions: &linkable.instructions,
-            license: &linkable.license,
-            functions: Some(Functions { types: self.types.as_fd(), places: &linkable.functions }),
+            instructions: &self.instructions(committed.instructions),
+            license: committed.license,
+            functions: Some(Functions { types: self.types.as_fd(), places: committed.functions.as_chunks().0 }),
         };
         match program::load(&program, &mut []) {
             Ok(fd) => Ok((fd, kind)),
@@ -175,59 +157,41 @@ fn reason(log: &[u8]) -> String {
     text.lines().rev().find(is_telling).unwrap_or_default().to_owned()
 }
 
-impl Place {
-    fn of(section: &ProgramSection) -> Self {
-        match section {
-            ProgramSection::BtfTracePoint => Self::Tracepoint,
-            ProgramSection::Lsm { .. } => Self::Lsm,
-            ProgramSection::CgroupSockAddr { attach_type } => {
-                Self::Fixed(Kind::SocketAddress(bpf_attach_type::from(*attach_type) as u32))
-            }
-            ProgramSection::CgroupSock { attach_type } => {
-                Self::Fixed(Kind::Socket(bpf_attach_type::from(*attach_type) as u32))
-            }
-            _ => Self::Fixed(Kind::Raw),
-        }
-    }
-}
-
-fn encode(instruction: &bpf_insn) -> [u8; 8] {
-    let registers = instruction.dst_reg() | instruction.src_reg() << 4;
-    let ([low, high], imm) = (instruction.off.to_ne_bytes(), instruction.imm.to_ne_bytes());
-    [instruction.code, registers, low, high, imm[0], imm[1], imm[2], imm[3]]
-}
-
 /// Makes a map, with its contents if the object has some.
-fn make(name: &str, map: &mut Map, changes: &Changes<'_>, types: &OwnedFd) -> rustix::io::Result<OwnedFd> {
-    if let Some((_, entries)) = changes.entries.iter().find(|(of, _)| *of == name) {
-        map.set_max_entries(*entries);
-    }
-    let is_ring = map.map_type() == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32;
-    let is_unused = changes.unused.contains(&name);
+fn make<'a>(
+    map: &Map,
+    changes: &Changes<'_>,
+    constants: impl Iterator<Item = &'a Constant>,
+    types: BorrowedFd<'_>,
+) -> rustix::io::Result<OwnedFd> {
+    const RING: u32 = 27;
+    let is_ring = map.kind == RING;
+    let is_unused = changes.unused.contains(&map.name);
+    let entries = changes.entries.iter().find(|(of, _)| *of == map.name).map_or(map.entries, |(_, entries)| *entries);
     let shape = Shape {
-        name,
-        kind: map.map_type(),
-        key: map.key_size(),
+        name: map.name,
+        kind: map.kind,
+        key: map.key,
         value: match (is_ring, is_unused) {
             (true, _) => 0,
             (false, true) => size_of::<u64>() as u32,
-            (false, false) => map.value_size(),
+            (false, false) => map.value,
         },
-        entries: map.max_entries(),
-        flags: map.map_flags(),
-        types: match map {
-            // Of values of that size.
-            Map::Btf(map) if !is_ring && !is_unused => {
-                Some((types.as_fd(), map.def.btf_key_type_id, map.def.btf_value_type_id))
-            }
-            _ => None,
-        },
+        entries,
+        flags: map.flags,
+        // Of values of that size.
+        types: map.types.filter(|_| !is_ring && !is_unused).map(|(key, value)| (types, key, value)),
     };
     let fd = map::create(&shape)?;
-    match map.section_kind() {
-        EbpfSectionKind::Rodata => map::fill(fd.as_fd(), &shape, map.data(), true)?,
-        EbpfSectionKind::Data | EbpfSectionKind::Bss => map::fill(fd.as_fd(), &shape, map.data(), false)?,
-        _ => {}
+    if let Some(value) = map.constants {
+        let mut value = value.to_vec();
+        for constant in constants {
+            let set = changes.constants.iter().find(|(name, _)| *name == constant.name);
+            if let (Some((_, bytes)), Some(place)) = (set, value.get_mut(constant.at..constant.at + constant.bytes)) {
+                place.copy_from_slice(bytes);
+            }
+        }
+        map::fill(fd.as_fd(), &shape, &value)?;
     }
     Ok(fd)
 }
@@ -235,7 +199,6 @@ fn make(name: &str, map: &mut Map, changes: &Changes<'_>, types: &OwnedFd) -> ru
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::object::OBJECT;
 
     #[test]
     fn the_reason_is_the_last_thing_said() {
@@ -245,17 +208,26 @@ mod tests {
     }
 
     #[test]
-    fn each_program_of_the_object_has_a_place() {
-        let object = aya_obj::Object::parse(OBJECT).unwrap();
-        for (name, program) in &object.programs {
-            let is_raw = matches!(Place::of(&program.section), Place::Fixed(Kind::Raw));
-            let is_trial = matches!(program.section, ProgramSection::RawTracePoint);
-            assert_eq!(is_raw, is_trial, "{name}");
-        }
-    }
-
-    #[test]
-    fn the_object_needs_no_relocation_by_the_kernels_types() {
-        assert!(!aya_obj::Object::parse(OBJECT).unwrap().has_btf_relocations());
+    fn instructions_name_maps_by_descriptor() {
+        let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let linked = Linked { maps: vec![null(), null()], types: null() };
+        let wide = |source: u8, named: i32| {
+            let mut instruction = [LOAD_WIDE, source << 4 | 1, 0, 0, 0, 0, 0, 0];
+            instruction[4..].copy_from_slice(&named.to_ne_bytes());
+            instruction
+        };
+        let committed =
+            [wide(PSEUDO_MAP_FD, 1), [0; 8], wide(PSEUDO_MAP_VALUE, 0), [0; 8], wide(0, 1), [0; 8], wide(1, 2)];
+        let [first, second] = [0, 1].map(|place: usize| linked.maps[place].as_raw_fd());
+        let named = [
+            wide(PSEUDO_MAP_FD, second),
+            [0; 8],
+            wide(PSEUDO_MAP_VALUE, first),
+            [0; 8],
+            wide(0, 1),
+            [0; 8],
+            wide(1, -1),
+        ];
+        assert_eq!(linked.instructions(committed.as_flattened()), named);
     }
 }

@@ -57,11 +57,6 @@ pub const HOOKS: &[(&str, &str)] = &[
 /// attributes, and there can be no io_uring.
 const OPTIONAL: [&str; 4] = ["inode_set_acl", "inode_remove_acl", "uring_cmd", "uring_override_creds"];
 
-/// Whether a program is one of [`HOOKS`].
-pub(super) fn is_hook(program: &str) -> bool {
-    HOOKS.iter().any(|(name, _)| *name == program)
-}
-
 impl Object {
     /// Loads and attaches the programs of all hooks that this kernel has.
     ///

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! btf      where the members of this kernel's structures are
-//! linked   the committed object, put together for this kernel
+//! committed  the committed object, as the build linked it
+//! linked   the same, put together for this kernel
 //! object   its programs and maps, for one run
 //! image    the compiled policy as the kernel walks it
 //! laid     columns of its automata in an order that makes walks short
@@ -21,6 +22,7 @@
 pub mod btf;
 pub mod canary;
 pub mod cgroup;
+pub(crate) mod committed;
 pub mod given;
 pub mod image;
 mod laid;

@@ -23,9 +23,6 @@ use super::{BpfError, canary};
 use crate::sys::bpf::program::{self, Kind};
 use crate::sys::mapping::Mapping;
 
-/// The object as `cargo xtask build-ebpf` makes it.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../gait-ebpf/object/gait.bpf.o");
-
 /// The ring of `aya-log`.
 const LOG: &str = "AYA_LOGS";
 /// Smallest ring that there can be: nothing is written to it.
@@ -135,10 +132,7 @@ impl Object {
         if level == [0] {
             changes.entries.push((LOG, NO_LOG_BYTES));
         }
-        // Most have none at hooks of the security module but the canary.
-        let has_hooks = matches!(options.purpose, Purpose::Decide | Purpose::Try);
-        let is_needed = |name: &str| has_hooks || !super::lsm::is_hook(name);
-        let linked = Linked::of(OBJECT, &changes, is_needed)?;
+        let linked = Linked::of(&changes)?;
         Ok(Self {
             linked,
             hooks,
@@ -168,8 +162,8 @@ impl Object {
 
     /// A map whose values are mapped into memory.
     pub(super) fn mapping(&self, map: &'static str, bytes: usize) -> Result<Mapping, BpfError> {
-        let data = self.linked.maps.get(map).ok_or_else(|| no_map(map))?;
-        Mapping::of(data.as_fd(), bytes).map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })
+        let data = self.linked.map(map).ok_or_else(|| no_map(map))?;
+        Mapping::of(data, bytes).map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })
     }
 
     /// Loads programs for these hooks, two at a time where there are two processors: most of a start is the verifier. What
@@ -331,8 +325,8 @@ impl Object {
 
     /// A map of the object, as one of `aya`'s.
     pub(super) fn map(&self, map: &'static str) -> Result<Map, BpfError> {
-        let fd = self.linked.maps.get(map).ok_or_else(|| no_map(map))?;
-        let fd = fd.try_clone().map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })?;
+        let fd = self.linked.map(map).ok_or_else(|| no_map(map))?;
+        let fd = fd.try_clone_to_owned().map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })?;
         MapData::from_fd(fd).and_then(Map::from_map_data).map_err(map_error(map))
     }
 

@@ -14,7 +14,8 @@ use gait_core::policy::{Match, Policy, Rule, Variables, Verdict};
 
 use super::Request;
 use super::engine::{Choice, Engine, Rejected};
-use crate::bpf::object::{Attached, OBJECT};
+use crate::bpf::committed;
+use crate::bpf::object::Attached;
 use crate::host::{Layer, Report, State};
 use crate::hybrid::{Grants, LIMIT};
 use crate::intent::{argv_digest, program};
@@ -225,7 +226,7 @@ fn bpf(programs: &[Attached], ring_bytes: u32) -> BpfPlan {
     };
     BpfPlan {
         programs: programs.iter().map(program).collect(),
-        object_digest: Sha256Hex::of(OBJECT).to_string(),
+        object_digest: committed::DIGEST.into(),
         ring_bytes: ring_bytes.into(),
     }
 }

@@ -76,15 +76,14 @@ struct Update {
     flags: u64,
 }
 
-/// Writes the one value of an array, which has exactly the bytes of `value`, and lets no program or process change it if it is
-/// to be `frozen`.
+/// Writes the one value of an array, which has exactly the bytes of `value`, and lets no program or process change it.
 ///
 /// # Errors
 /// Those of `bpf(BPF_MAP_UPDATE_ELEM)` and `bpf(BPF_MAP_FREEZE)`.
 ///
 /// # Panics
 /// `value` is not as long as the map was [made](create) for.
-pub fn fill(map: BorrowedFd<'_>, shape: &Shape<'_>, value: &[u8], frozen: bool) -> io::Result<()> {
+pub fn fill(map: BorrowedFd<'_>, shape: &Shape<'_>, value: &[u8]) -> io::Result<()> {
     assert!(shape.key == 4 && shape.value as usize == value.len(), "a value of another size than its map's");
     let key = 0_u32;
     let map_fd = map.as_raw_fd().unsigned_abs();
@@ -92,11 +91,8 @@ pub fn fill(map: BorrowedFd<'_>, shape: &Shape<'_>, value: &[u8], frozen: bool) 
     // SAFETY: the members for this command; a key has four bytes, and a value as many as there are: see the assertion. The
     // kernel only reads them.
     unsafe { call(Command::MapUpdate, &mut attr) }?;
-    if frozen {
-        // SAFETY: the one member for this command.
-        unsafe { call(Command::MapFreeze, &mut [map_fd]) }?;
-    }
-    Ok(())
+    // SAFETY: the one member for this command.
+    unsafe { call(Command::MapFreeze, &mut [map_fd]) }.map(drop)
 }
 
 /// The members of `union bpf_attr` for [`Command::BtfLoad`].
