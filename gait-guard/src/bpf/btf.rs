@@ -3,8 +3,9 @@
 
 use std::ffi::CStr;
 use std::fs::{self, File};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
+use memchr::memmem;
 use rustix::fd::AsFd;
 
 use super::BpfError;
@@ -96,6 +97,9 @@ const SIZES: [(u8, u8); 32] = {
     sizes
 };
 
+/// Kinds of types whose names are looked at, a bit each. Functions come besides, if their names are [where](functions) hooks' are.
+const LOOKED_AT: u32 = 1 << kind::STRUCT | 1 << kind::UNION | 1 << kind::TYPEDEF;
+
 /// Structures in structures: no member that is asked for is deeper.
 const DEEPEST: u32 = 8;
 
@@ -130,42 +134,32 @@ impl Types {
         let mut wanted = wanted.to_vec();
         wanted.sort_unstable();
         let can_be_wanted = filter(&wanted);
-        let mut places = Vec::new();
+        let functions = functions(all.get(strings..).unwrap_or_default());
+        let Walked { places, looked_at } = walk(all, types..end, functions).ok_or_else(|| bad("it ends too early"))?;
         let (mut structures, mut hooks) = (Vec::<(String, u32)>::new(), Vec::new());
-        let (mut at, mut number) = (types, 0_u32);
-        while at < end {
-            if number.is_multiple_of(STRIDE) {
-                places.push(at as u32);
-            }
-            // Type 0 is void, and is not there.
-            number += 1;
-            let info = word(at + 4)?;
-            let kind = info >> 24 & 0x1f;
-            if matches!(kind, kind::STRUCT | kind::UNION | kind::TYPEDEF | kind::FUNC) {
-                let name = all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
-                match kind {
-                    kind::TYPEDEF => {
-                        if let Some(name) = after(name, TRACEPOINT) {
-                            hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
-                        }
+        for (number, at) in looked_at {
+            let name = all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
+            match word(at + 4)? >> 24 & 0x1f {
+                kind::TYPEDEF => {
+                    if let Some(name) = after(name, TRACEPOINT) {
+                        hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
                     }
-                    kind::FUNC => {
-                        if let Some(name) = after(name, FUNCTION) {
-                            hooks.push((number, Hook::Function(until_zero(name).to_vec())));
-                        }
+                }
+                kind::FUNC => {
+                    if let Some(name) = after(name, FUNCTION) {
+                        hooks.push((number, Hook::Function(until_zero(name).to_vec())));
                     }
-                    _ if !can_be_wanted(name) => {}
-                    _ => {
-                        let name = until_zero(name);
-                        if let Ok(found) = wanted.binary_search_by(|wanted| wanted.as_bytes().cmp(name))
-                            && !structures.iter().any(|(known, _)| known == wanted[found])
-                        {
-                            structures.push((wanted[found].to_owned(), number));
-                        }
+                }
+                _ if !can_be_wanted(name) => {}
+                _ => {
+                    let name = until_zero(name);
+                    if let Ok(found) = wanted.binary_search_by(|wanted| wanted.as_bytes().cmp(name))
+                        && !structures.iter().any(|(known, _)| known == wanted[found])
+                    {
+                        structures.push((wanted[found].to_owned(), number));
                     }
                 }
             }
-            at += size(info);
         }
         Ok(Self { bytes, strings, places, end, structures, hooks: Hooks(hooks) })
     }
@@ -267,15 +261,58 @@ impl Hooks {
     }
 }
 
+/// What [`walk`] finds.
+struct Walked {
+    /// Where every [`STRIDE`]th type is.
+    places: Vec<u32>,
+    /// Number and place of each whose name is looked at: of a hundred thousand a tenth.
+    looked_at: Vec<(u32, usize)>,
+}
+
+/// Finds the `types` whose names are looked at; of functions, those whose names are in the range given. `None`: they end too early.
+///
+/// By itself, so that what the loop needs stays in registers.
+#[inline(never)]
+fn walk(all: &[u8], types: Range<usize>, functions: Range<u32>) -> Option<Walked> {
+    let (mut places, mut looked_at) = (Vec::new(), Vec::new());
+    let (mut at, mut number) = (types.start, 0_u32);
+    while at < types.end {
+        if number.is_multiple_of(STRIDE) {
+            places.push(at as u32);
+        }
+        // Type 0 is void, and is not there.
+        number += 1;
+        let [named, info] = all.get(at..)?.first_chunk::<8>()?.as_chunks::<4>().0 else { return None };
+        let (named, info) = (u32::from_ne_bytes(*named), u32::from_ne_bytes(*info));
+        let kind = info >> 24 & 0x1f;
+        // One branch for both: kinds follow each other as if at random, and no processor foresees that.
+        if (LOOKED_AT >> kind & 1 == 1) | ((kind == kind::FUNC) & functions.contains(&named)) {
+            looked_at.push((number, at));
+        }
+        at += size(info);
+    }
+    Some(Walked { places, looked_at })
+}
+
 /// Tells most names from those that are `wanted` by their first four bytes.
 ///
-/// All but a few of a hundred thousand names are none that is looked for, and each comparison of names is a call.
+/// All but a few of ten thousand names are none that is looked for, and each comparison of names is a call.
 fn filter(wanted: &[&str]) -> impl Fn(&[u8]) -> bool {
     let place = |first: &[u8; 4]| u32::from_ne_bytes(*first).wrapping_mul(0x9e37_79b1) >> 26;
     let places = wanted.iter().map(|name| [name.as_bytes(), b"\0"].concat().first_chunk().map(place));
     // Shorter names tell nothing.
     let set = places.map(|place| place.map_or(u64::MAX, |place| 1 << place)).fold(0, std::ops::BitOr::bitor);
     move |name| name.first_chunk().is_none_or(|first| set >> place(first) & 1 == 1)
+}
+
+/// Where in `strings` names that begin with [`FUNCTION`] are.
+///
+/// Half of all types are functions, and to look at the name of each is half of the time: these stand together, as one file
+/// of the kernel's defines them.
+fn functions(strings: &[u8]) -> Range<u32> {
+    let mut found = memmem::find_iter(strings, FUNCTION).map(|at| at as u32);
+    let first = found.next().unwrap_or(0);
+    first..found.last().unwrap_or(first) + 1
 }
 
 /// What follows `prefix`, of at least four bytes, in `name`.
