@@ -104,7 +104,7 @@ impl Table {
             return None;
         }
         let (anchored, floating) = cells.split_at_checked(starts[1] as usize)?;
-        let walkers = [walker(&classes, anchored, width, 0)?, walker(&classes, floating, width, starts[1])?];
+        let walkers = [Walker::of(&classes, anchored, width, 0)?, Walker::of(&classes, floating, width, starts[1])?];
         Some(Self { classes, cells, width, starts, walkers })
     }
 
@@ -154,26 +154,6 @@ impl Table {
         let head = [self.width, self.starts[0], self.starts[1], self.cells.len() as u32];
         out.extend(head.iter().chain(&self.cells).flat_map(|number| number.to_le_bytes()));
     }
-}
-
-/// The automaton of `cells`, whose rows are named by their first cell plus `base`; it starts in the first.
-fn walker(classes: &[u8; 256], cells: &[u32], width: u32, base: u32) -> Option<Walker> {
-    let (width, columns) = (width as usize, width as usize - 1);
-    let states = cells.len() / width;
-    if states == 0 || states * width != cells.len() {
-        return None;
-    }
-    // By cell: the number of the row that it begins. Cheaper than to divide as often as there are cells.
-    let mut numbers = vec![u32::MAX; cells.len()];
-    numbers.iter_mut().step_by(width).zip(0..).for_each(|(number, row)| *number = row);
-    let number = |cell: &u32| numbers.get(cell.wrapping_sub(base) as usize).copied().unwrap_or(u32::MAX);
-    let (mut rows, mut ends) = (Vec::with_capacity(states * columns), Vec::with_capacity(states));
-    for row in cells.chunks_exact(width) {
-        let (end, next) = row.split_last()?;
-        rows.extend(next.iter().map(number));
-        ends.push(*end);
-    }
-    rows.iter().all(|row| *row != u32::MAX).then(|| Walker::of(classes, columns, &rows, &ends, 0))
 }
 
 /// Whether a pattern can match at any depth, so that it belongs into the floating automaton.

@@ -43,11 +43,12 @@ enum Way {
 }
 
 impl Walker {
-    /// The automaton whose rows of `width` columns say to which row, by number, each column leads; `classes` gives the
-    /// column of a byte, `ends` the end class of each row.
-    pub(super) fn of(classes: &[u8; 256], width: usize, rows: &[u32], ends: &[u32], start: u32) -> Self {
-        let mut only = vec![None; width];
-        let mut count = vec![0_usize; width];
+    /// The automaton of `cells`, in rows of a cell for each column and the end class; a cell is where its row begins, plus `base`.
+    /// `classes` gives the column of a byte. It starts in the first row. `None`: there is none, or a cell leads to no row.
+    pub(super) fn of(classes: &[u8; 256], cells: &[u32], width: u32, base: u32) -> Option<Self> {
+        let columns = width as usize - 1;
+        let mut only = vec![None; columns];
+        let mut count = vec![0_usize; columns];
         for (byte, class) in (0..=255_u8).zip(classes) {
             count[usize::from(*class)] += 1;
             only[usize::from(*class)] = Some(byte);
@@ -55,20 +56,22 @@ impl Walker {
         for (only, count) in only.iter_mut().zip(&count) {
             *only = only.filter(|_| *count == 1);
         }
-        let mut maker = Maker { width, rows, ends, only: &only, nodes: vec![None; ends.len()], text: Vec::new() };
-        (0..ends.len()).for_each(|state| maker.make(state));
+        let rows = Rows::of(cells, width, base)?;
+        let states = rows.len();
+        let mut maker = Maker { rows, only: &only, nodes: vec![None; states], text: Vec::new() };
+        (0..states).for_each(|state| maker.make(state));
         let mut branches = Vec::new();
-        let nodes = maker.nodes.iter().zip(ends).enumerate().map(|(state, (way, end))| {
+        let nodes = maker.nodes.iter().enumerate().map(|(state, way)| {
             let way = way.unwrap_or_else(|| {
                 // As many cells as the table has, at most.
                 let at = branches.len() as u32;
-                branches.extend_from_slice(&rows[state * width..(state + 1) * width]);
+                branches.extend(maker.rows.row(state).iter().map(|cell| maker.rows.number(*cell)));
                 Way::Row(at)
             });
-            Node { way, end: *end }
+            Node { way, end: maker.rows.end(state) }
         });
         let nodes = nodes.collect();
-        Self { columns: *classes, nodes, text: maker.text.into(), rows: branches.into(), start }
+        Some(Self { columns: *classes, nodes, text: maker.text.into(), rows: branches.into(), start: 0 })
     }
 
     /// The greatest end class of a state.
@@ -133,10 +136,57 @@ enum Shape {
     Branching,
 }
 
-struct Maker<'a> {
+/// Rows of cells, each of which leads to one of them.
+struct Rows<'a> {
+    cells: &'a [u32],
     width: usize,
-    rows: &'a [u32],
-    ends: &'a [u32],
+    base: u32,
+}
+
+impl<'a> Rows<'a> {
+    fn of(cells: &'a [u32], width: u32, base: u32) -> Option<Self> {
+        let rows = Self { cells, width: width as usize, base };
+        // Most cells are as the one before.
+        let mut known = None;
+        let mut is_row = |cell: &u32| {
+            if known != Some(*cell) {
+                let at = cell.wrapping_sub(base);
+                if at as usize >= cells.len() || !at.is_multiple_of(width) {
+                    return false;
+                }
+                known = Some(*cell);
+            }
+            true
+        };
+        let is_whole = !cells.is_empty() && cells.len().is_multiple_of(rows.width);
+        (is_whole && (0..rows.len()).all(|state| rows.row(state).iter().all(&mut is_row))).then_some(rows)
+    }
+
+    fn len(&self) -> usize {
+        self.cells.len() / self.width
+    }
+
+    fn row(&self, state: usize) -> &'a [u32] {
+        &self.cells[state * self.width..(state + 1) * self.width - 1]
+    }
+
+    fn end(&self, state: usize) -> u32 {
+        self.cells[(state + 1) * self.width - 1]
+    }
+
+    /// The number of the row to which a cell leads.
+    fn number(&self, cell: u32) -> u32 {
+        (cell - self.base) / self.width as u32
+    }
+
+    /// The cell that leads to a row.
+    fn cell(&self, state: usize) -> u32 {
+        self.base + (state * self.width) as u32
+    }
+}
+
+struct Maker<'a> {
+    rows: Rows<'a>,
     /// The byte of each column that has one only.
     only: &'a [Option<u8>],
     nodes: Vec<Option<Way>>,
@@ -144,22 +194,21 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn row(&self, state: usize) -> &[u32] {
-        &self.rows[state * self.width..(state + 1) * self.width]
-    }
-
     fn shape(&self, state: usize) -> Shape {
-        let row = self.row(state);
-        let [first, .., last] = row else { return row.first().map_or(Shape::Branching, |target| Shape::Same(*target)) };
+        let row = self.rows.row(state);
+        let number = |cell: u32| self.rows.number(cell);
+        let [first, .., last] = row else {
+            return row.first().map_or(Shape::Branching, |cell| Shape::Same(number(*cell)));
+        };
         let usual = match (first == last, row.get(1)) {
             (false, Some(second)) if second == last => *last,
             _ => *first,
         };
         let mut unusual = row.iter().enumerate().filter(|(_, target)| **target != usual);
         match (unusual.next(), unusual.next()) {
-            (None, _) => Shape::Same(usual),
+            (None, _) => Shape::Same(number(usual)),
             (Some((column, target)), None) => match self.only[column] {
-                Some(byte) => Shape::AllBut(usual, byte, *target),
+                Some(byte) => Shape::AllBut(number(usual), byte, number(*target)),
                 None => Shape::Branching,
             },
             _ => Shape::Branching,
@@ -167,7 +216,8 @@ impl Maker<'_> {
     }
 
     fn is_over(&self, state: u32) -> bool {
-        self.row(state as usize).iter().all(|target| *target == state)
+        let itself = self.rows.cell(state as usize);
+        self.rows.row(state as usize).iter().all(|target| *target == itself)
     }
 
     fn make(&mut self, state: usize) {
@@ -197,7 +247,7 @@ impl Maker<'_> {
             last = next as usize;
             match self.shape(last) {
                 Shape::AllBut(usual, more, after)
-                    if usual == other && self.nodes[last].is_none() && self.ends[last] == self.ends[state] =>
+                    if usual == other && self.nodes[last].is_none() && self.rows.end(last) == self.rows.end(state) =>
                 {
                     (byte, next) = (more, after);
                 }
@@ -220,7 +270,13 @@ mod tests {
     fn walker(rows: &[[u32; 4]], ends: &[u32]) -> Walker {
         let mut classes = [3; 256];
         (0..).zip(b"abc").for_each(|(class, byte)| classes[usize::from(*byte)] = class);
-        Walker::of(&classes, 4, &rows.concat(), ends, 0)
+        Walker::of(&classes, &cells(rows, ends, 7), 5, 7).unwrap()
+    }
+
+    /// The same as cells that begin at `base`.
+    fn cells(rows: &[[u32; 4]], ends: &[u32], base: u32) -> Vec<u32> {
+        let row = |(row, end): (&[u32; 4], &u32)| [row.map(|state| base + state * 5).as_slice(), &[*end]].concat();
+        rows.iter().zip(ends).flat_map(row).collect()
     }
 
     /// What the rows say, byte by byte.
@@ -270,5 +326,20 @@ mod tests {
         agrees(&[[1, 2, 2, 2], [2, 0, 2, 2], [2, 2, 2, 2]], &[1, 1, 1]);
         agrees(&[[1, 2, 2, 2], [2, 0, 2, 2], [2, 2, 2, 2]], &[1, 0, 0]);
         agrees(&[[1, 3, 3, 3], [3, 2, 3, 3], [1, 3, 3, 3], [3, 3, 3, 3]], &[0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_cell_leads_to_the_beginning_of_a_row() {
+        let whole = cells(&[[1, 0, 0, 0], [1, 1, 1, 1]], &[0, 3], 7);
+        let is_one = |cells: &[u32]| Walker::of(&[3; 256], cells, 5, 7).is_some();
+        assert!(is_one(&whole));
+        for wrong in [0, 6, 8, 11, 13, 17, u32::MAX] {
+            for at in [0, 1, 3, 8] {
+                let mut cells = whole.clone();
+                cells[at] = wrong;
+                assert!(!is_one(&cells), "{wrong} at {at}");
+            }
+        }
+        assert!(!is_one(&[]) && !is_one(&whole[..9]));
     }
 }
