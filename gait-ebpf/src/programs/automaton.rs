@@ -12,6 +12,7 @@ use gait_ebpf::tables::{
     UNDECIDED, shape,
 };
 
+use crate::kernel;
 use crate::path::Place;
 use crate::scope::Scratch;
 
@@ -76,15 +77,10 @@ fn after<T>(bytes: u64, first: *const T) -> *const T {
     sum as *const T
 }
 
-/// The limit of a row, of which the compiler does not know that it could have it from the row at any time: it would, for each byte.
+/// The limit of a row. The compiler would have it from the row again, for each byte, if it knew that it can.
 #[inline(always)]
 fn limit(row: u32) -> u32 {
-    let mut limit = row >> LIMIT;
-    // SAFETY: nothing is done.
-    unsafe {
-        asm!("/* {limit} */", limit = inout(wreg) limit, options(pure, nomem, nostack));
-    }
-    limit
+    kernel::opaque(row >> LIMIT)
 }
 
 /// The cell of a row and a column. The row's limit is masked off.

@@ -35,22 +35,22 @@ fn judge(ctx: &SockAddrContext, which: u32, ip: [u32; 4], family: u32) -> i32 {
     let port: u32 = field!(ctx.sock_addr, user_port);
     let kind = field!(ctx.sock_addr, type_);
     let protocol = field!(ctx.sock_addr, protocol);
-    let seen =
-        socket::normal(Address { ip, family, port: u32::from(u16::from_be(port as u16)), socket: kind, protocol });
+    let port = u32::from(u16::from_be(port as u16));
+    let seen = socket::normal(Address { ip, family, port, socket: kind, protocol }, kernel::opaque);
     let tid = kernel::number(kernel::current());
     // SAFETY: only the thread itself changes its entry, and it is in this call.
     if let Some(expected) = unsafe { EXPECTED.get(tid) }
-        && expected.agrees(which, &seen)
+        && expected.agrees(which, &seen, kernel::opaque)
     {
         return PASS;
     }
-    refused(which, &seen)
+    refused(tid, which, &seen)
 }
 
 #[inline(always)]
-fn refused(which: u32, seen: &Address) -> i32 {
+fn refused(tid: u32, which: u32, seen: &Address) -> i32 {
     ring::count(counter::DENIED);
-    let header = ring::header(kind::ADDRESS, which, 0);
+    let header = ring::header_of(tid, kind::ADDRESS, which, 0);
     if !ring::put_address(header, seen) {
         ring::count(counter::NO_ROOM);
     }
@@ -118,5 +118,6 @@ pub fn on_sock_create(ctx: SockContext) -> i32 {
     if socket::is_mediated(kind, protocol) {
         return PASS;
     }
-    refused(call::CREATE, &Address { ip: [0; 4], family, port: 0, socket: kind, protocol })
+    let tid = kernel::number(kernel::current());
+    refused(tid, call::CREATE, &Address { ip: [0; 4], family, port: 0, socket: kind, protocol })
 }

@@ -1,5 +1,6 @@
 //! Reading the kernel's own structures: offsets from `.rodata`, and reads that the kernel checks.
 
+use core::arch::asm;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -72,6 +73,24 @@ constants! {
 pub fn constant(of: &'static u32) -> u32 {
     // SAFETY: a static of this program.
     unsafe { ptr::read_volatile(of) }
+}
+
+/// The same number, of which the compiler knows nothing: it would make branches of what is calculated from it, and the verifier goes
+/// both ways at each.
+#[inline(always)]
+pub fn opaque(mut value: u32) -> u32 {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {value} */", value = inout(wreg) value, options(pure, nomem, nostack)) };
+    value
+}
+
+/// 0, of which the compiler knows nothing: it would write more than one by a loop over bytes, which the verifier goes round and round.
+#[inline(always)]
+pub fn zero() -> u64 {
+    let mut value = 0u64;
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {value} */", value = inout(reg) value, options(pure, nomem, nostack)) };
+    value
 }
 
 /// A member of a structure that the verifier knows the type of: a plain load.

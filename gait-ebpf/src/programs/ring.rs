@@ -49,18 +49,23 @@ pub fn count_each<const N: usize>(indices: [u32; N]) {
 /// A header for the current task.
 #[inline(always)]
 pub fn header(kind: u32, op: u32, outcome: u32) -> Header {
-    let task = kernel::current();
+    header_of(kernel::number(kernel::current()), kind, op, outcome)
+}
+
+/// A header for the current task, whose number is known.
+#[inline(always)]
+pub fn header_of(tid: u32, kind: u32, op: u32, outcome: u32) -> Header {
     Header {
         kind,
         size: 0,
         // SAFETY: no arguments.
         time: unsafe { h::bpf_ktime_get_boot_ns() },
-        tgid: kernel::process_number(task),
-        tid: kernel::number(task),
+        tgid: kernel::process_number(kernel::current()),
+        tid,
         outcome,
         op,
-        detail: 0,
-        extra: 0,
+        detail: kernel::zero(),
+        extra: kernel::zero(),
     }
 }
 
