@@ -9,11 +9,11 @@ use rustix::process::{WaitOptions, waitpid};
 use super::cgroup::{self, ControlGroup};
 use super::lock::SocketLock;
 use super::lsm;
-use super::object::{Attached, OBJECT};
+use super::object::Attached;
 use super::watch::{Seen, Watch};
 use super::{BpfError, Object, Options, Purpose, Reader};
 use crate::host::State;
-use crate::sys::process::make_short_lived;
+use crate::sys::process::make_within;
 
 /// Bytes of the ring: the witness is read at each decision and whenever something is seen, so it never holds much.
 pub const RING_BYTES: u32 = 1 << 20;
@@ -142,7 +142,7 @@ fn no_sockets(error: &BpfError) -> State {
 fn fire(object: &mut Object, watch: &mut Watch) -> Result<(), BpfError> {
     const CODE: u8 = 77;
     object.seed()?;
-    let made = make_short_lived(CODE);
+    let made = make_within(|| CODE);
     object.unseed()?;
     let child = made.map_err(|errno| BpfError::NoProcess(errno.into()))?;
     while let Err(Errno::INTR) = waitpid(Some(child), WaitOptions::empty()) {}
@@ -175,11 +175,6 @@ impl Probes {
     /// The programs in force.
     pub fn attached(&self) -> &[Attached] {
         self.object.attached()
-    }
-
-    /// The object that they come from.
-    pub fn object_bytes() -> &'static [u8] {
-        OBJECT
     }
 
     /// The object itself, for programs that decide.

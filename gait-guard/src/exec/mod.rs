@@ -208,15 +208,15 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let path = request.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     // Before anything is made: a command that is not there needs no run.
     Command::new(&request.command, [], path)?;
-    let mut report = host::probe();
     let options = settle::options(&request);
     let cache = Cache::below(&request.state);
     // Side by side, since each takes long; whatever comes first, nothing is left in the kernel if one of them fails.
-    let (prepared, loaded) = std::thread::scope(|scope| {
+    let (mut report, prepared, loaded) = std::thread::scope(|scope| {
         let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || probes::load(options));
+        let report = host::probe();
         let prepared = Prepared::of(&request, &cache);
         let loaded = loading.ok().and_then(|thread| thread.join().ok());
-        (prepared, loaded.unwrap_or_else(|| probes::load(options)))
+        (report, prepared, loaded.unwrap_or_else(|| probes::load(options)))
     });
     let prepared = prepared?;
     let rules = prepared.rules;

@@ -5,9 +5,7 @@ mod facts;
 
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitOptions, kill_process, pidfd_getfd, pidfd_open, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitOptions, pidfd_getfd, pidfd_open, waitpid};
 
 pub use facts::facts;
 
@@ -15,7 +13,7 @@ use crate::launch::{Command, Confinement, hold};
 use crate::layer::landlock::{Domain, LandlockError, domain};
 use crate::layer::seccomp::Opens;
 use crate::sys::child::{Failed, Held, Step};
-use crate::sys::process::{Fork, fork, in_child};
+use crate::sys::process::in_child;
 use crate::sys::{mount, trace};
 
 /// A part of the boundary, as flags and receipts name it.
@@ -158,9 +156,10 @@ impl Report {
     }
 }
 
-/// Tries everything but the BPF programs ([`crate::bpf::probes`]). The calling process must have one thread; a few milliseconds.
+/// Tries everything but the BPF programs ([`crate::bpf::probes`]). Any thread may do this; a millisecond.
 pub fn probe() -> Report {
-    let canary = canary();
+    let mut on_canary = None;
+    let canary = canary(&mut on_canary);
     let [seccomp, notify] = launch_states(&canary);
     let descriptors = match &canary {
         Err(failed)
@@ -170,9 +169,9 @@ pub fn probe() -> Report {
         }
         _ => State::present("own session, no capabilities, no_new_privs"),
     };
-    // As few processes as will do: each copies the tables of this one's memory, and has this one copy what it touches next.
     let [landlock, watchdog] = in_restricted_child();
-    let [exec_stop, network] = on_child(|child| [exec_stop(child), network(child)]);
+    let untried = || State::Broken { what: "not tried: there was no child behind the filter".into() };
+    let [exec_stop, network] = on_canary.unwrap_or_else(|| [untried(), untried()]);
     Report(vec![
         (Layer::Descriptors, descriptors),
         (Layer::Landlock, landlock),
@@ -194,12 +193,14 @@ pub fn user_id() -> String {
 const CANARY_ERROR: Errno = Errno::BADE;
 
 /// A whole launch whose `execve` the supervisor's side answers with an error of its own: the filter fires, the listener
-/// receives, the answer arrives.
-fn canary() -> Result<(), Failed> {
+/// receives, the answer arrives. What else is needed of a child is tried on it before (`exec_stop`, `network`): a second one would
+/// cost another copy of the tables of this process's memory.
+fn canary(on_it: &mut Option<[State; 2]>) -> Result<(), Failed> {
     let at = |errno| Failed { step: Step::Seccomp, errno };
     let argv = ["/proc/self/exe".into()];
     let command = Command::new(&argv, [], None).map_err(|_| at(Errno::NOENT))?;
     let held: Held = hold(&command, &Confinement::default())?;
+    *on_it = Some([exec_stop(held.pid), network(held.pid)]);
     let (pid, listener, execution) = held.release()?.into_parts();
     let notification = listener.receive().map_err(at)?;
     let is_canary = i64::from(notification.nr) == libc::SYS_execve && notification.tid == pid.as_raw_nonzero().get();
@@ -313,21 +314,5 @@ fn noexec() -> State {
             errno,
             remedy: "run as root with CAP_SYS_ADMIN",
         },
-    }
-}
-
-/// Tries two things on a child that only waits.
-fn on_child(probe: impl FnOnce(Pid) -> [State; 2]) -> [State; 2] {
-    match fork() {
-        Ok(Fork::Child) => loop {
-            std::thread::sleep(std::time::Duration::from_secs(1));
-        },
-        Ok(Fork::Parent { child }) => {
-            let states = probe(child);
-            let _ = kill_process(child, Signal::KILL);
-            let _ = waitpid(Some(child), WaitOptions::empty());
-            states
-        }
-        Err(errno) => [no_process(errno), no_process(errno)],
     }
 }

@@ -41,24 +41,31 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
-/// Makes a process that ends at once with `code`, and does nothing before: a child of the calling thread, which waits for its
-/// end but does not collect it. Other threads may run.
+/// Makes a process that runs `body` in the memory of this one and ends with its code: a child of the calling thread, which stands
+/// still until then and does not collect it. Other threads may run.
+///
+/// Nothing is copied, as `vfork(2)` does it. What `body` changes of memory stays; what it makes of the process (descriptors,
+/// credentials, Landlock domain) ends with it. It must get by with 64 KiB of stack, and keep no lock where it can be killed.
 ///
 /// # Errors
 /// Those of `clone(2)`.
-pub fn make_short_lived(code: u8) -> io::Result<Pid> {
-    /// More than the C library's own part of it takes.
-    const STACK: usize = 16 << 10;
-    extern "C" fn end(code: *mut libc::c_void) -> libc::c_int {
-        code.addr() as libc::c_int
+pub fn make_within<F: FnOnce() -> u8>(body: F) -> io::Result<Pid> {
+    const STACK: usize = 64 << 10;
+    /// What a `body` that panics ends with.
+    const PANICKED: libc::c_int = 255;
+    extern "C" fn run<F: FnOnce() -> u8>(body: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the `Option<F>` of the caller, whose thread stands still while this runs.
+        let body = unsafe { &mut *body.cast::<Option<F>>() };
+        let body = body.take().map(|body| std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)));
+        body.and_then(Result::ok).map_or(PANICKED, libc::c_int::from)
     }
+    let mut body = Some(body);
     let mut stack = vec![MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
     let top = stack.as_mut_ptr_range().end;
-    // With the memory of this process instead of a copy of it: nothing is copied, and this thread stands still meanwhile.
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is the child's alone, aligned, and outlives it, as this thread goes on only when the child has ended; the
-    // child touches nothing else.
-    let pid = unsafe { libc::clone(end, top.cast(), flags, ptr::without_provenance_mut(code.into())) };
+    // SAFETY: the stack is the child's alone, aligned, and outlives it, as does `body`: this thread goes on only when the child has
+    // ended. So nobody else uses this thread's own memory, `errno` among it, and of what threads share the child is one more user.
+    let pid = unsafe { libc::clone(run::<F>, top.cast(), flags, (&raw mut body).cast()) };
     Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(super::last_errno)
 }
 
@@ -183,16 +190,43 @@ fn dead_child() -> Option<i32> {
     (pid > 0 && is_dead).then_some(pid)
 }
 
-/// Runs `body` in a copy of this process; gives what it returned.
+/// Runs `body` in a process of its own ([`make_within`]); gives what it returned.
 ///
 /// # Errors
-/// No process could be made, or it was killed.
+/// No process could be made, or it was killed (`ECHILD`).
 pub fn in_child(body: impl FnOnce() -> u8) -> Result<i32, Errno> {
-    match fork()? {
-        Fork::Child => exit_now(body()),
-        Fork::Parent { child } => {
-            let status = waitpid(Some(child), WaitOptions::empty())?;
-            status.and_then(|(_, status)| status.exit_status()).ok_or(Errno::CHILD)
-        }
+    let child = make_within(body)?;
+    let status = io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
+    status.and_then(|(_, status)| status.exit_status()).ok_or(Errno::CHILD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_within_this_one_has_its_memory_and_its_own_descriptors() {
+        let (mut seen, here) = (0, std::process::id());
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let code = in_child(|| {
+            seen = std::process::id();
+            // SAFETY: in the child's own table, which ends with it.
+            unsafe { libc::close(rustix::fd::AsRawFd::as_raw_fd(&file)) };
+            7
+        });
+        assert_eq!(code, Ok(7));
+        assert!(seen != 0 && seen != here);
+        assert!(file.metadata().is_ok());
+    }
+
+    #[test]
+    fn how_a_process_within_this_one_ends_is_told() {
+        let killed = in_child(|| {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+            0
+        });
+        assert_eq!(killed, Err(Errno::CHILD));
+        assert_eq!(in_child(|| panic!("told on standard error, as it should be")), Ok(255));
+        assert_eq!(in_child(|| 0), Ok(0));
     }
 }
