@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use gait_guard::bpf::btf::Types;
+use gait_guard::bpf::btf::{Types, Wanted};
 use gait_guard::bpf::cgroup::ControlGroup;
 use gait_guard::bpf::probes::{Probes, RING_BYTES, WATCHING, load};
 use gait_guard::bpf::watch::{Seen, Watch};
@@ -53,7 +53,8 @@ fn main() -> ExitCode {
 }
 
 fn a_program_of_two_instructions_is_taken_as_the_canary_is(canary: &Result<(), BpfError>) {
-    let hook = Types::of_kernel(&[]).unwrap().hooks().function("file_open").expect("the kernel has the hook");
+    let hook =
+        Types::of_kernel(Wanted::default()).unwrap().hooks().function("file_open").expect("the kernel has the hook");
     let taken = load_consent(hook);
     match canary {
         Err(error @ BpfError::Program { stage: "load", .. }) => assert_eq!(taken.err(), error.errno(), "{error}"),

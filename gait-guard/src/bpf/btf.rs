@@ -23,7 +23,17 @@ pub struct Types {
     hooks: Hooks,
 }
 
-/// What programs can be attached to on this kernel, with their numbers among its types.
+/// What is looked for among the types, by name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Structures and unions whose members are asked for.
+    pub structures: &'a [&'a str],
+    /// Tracepoints.
+    pub tracepoints: &'a [&'a str],
+}
+
+/// What programs can be attached to on this kernel, with their numbers among its types: the tracepoints that were wanted, and all
+/// hooks of the security module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks(Vec<(u32, Hook)>);
 
@@ -81,6 +91,9 @@ mod kind {
 /// A kernel has a hundred thousand types, and a few hundred of them are looked at.
 const STRIDE: u32 = 64;
 
+/// After so many it is looked whether all is found that is wanted: it is half way on a kernel of these years.
+const PIECE: u32 = 64 * STRIDE;
+
 /// Bytes of a type beyond its head of twelve: so many, and so many for each of its members, by kind.
 const SIZES: [(u8, u8); 32] = {
     let mut sizes = [(0, 0); 32];
@@ -108,7 +121,7 @@ impl Types {
     ///
     /// # Errors
     /// [`BpfError::Btf`] or [`BpfError::Types`].
-    pub fn of_kernel(wanted: &[&str]) -> Result<Self, BpfError> {
+    pub fn of_kernel(wanted: Wanted<'_>) -> Result<Self, BpfError> {
         const FILE: &str = "/sys/kernel/btf/vmlinux";
         let file = File::open(FILE).map_err(BpfError::Btf)?;
         let length = file.metadata().map_err(BpfError::Btf)?.len() as usize;
@@ -119,8 +132,8 @@ impl Types {
         Self::parse(bytes, wanted)
     }
 
-    /// Reads the types; structures that are not `wanted` can be members but not be asked for.
-    fn parse(bytes: Bytes, wanted: &[&str]) -> Result<Self, BpfError> {
+    /// Reads the types as far as is needed to find what is `wanted`; other structures can be members but not be asked for.
+    fn parse(bytes: Bytes, wanted: Wanted<'_>) -> Result<Self, BpfError> {
         let bad = |what| BpfError::Types { what };
         let all: &[u8] = &bytes;
         let word = |at: usize| word(all, at).ok_or_else(|| bad("it ends too early"));
@@ -131,36 +144,42 @@ impl Types {
         let types = header.saturating_add(word(8)? as usize);
         let end = types.saturating_add(word(12)? as usize);
         let strings = header.saturating_add(word(16)? as usize);
-        let mut wanted = wanted.to_vec();
-        wanted.sort_unstable();
-        let can_be_wanted = filter(&wanted);
-        let functions = functions(all.get(strings..).unwrap_or_default());
-        let Walked { places, looked_at } = walk(all, types..end, functions).ok_or_else(|| bad("it ends too early"))?;
+        let mut named = wanted.structures.to_vec();
+        named.sort_unstable();
+        named.dedup();
+        let can_be_wanted = filter(&named);
+        let (functions, count) = functions(all.get(strings..).unwrap_or_default());
         let (mut structures, mut hooks) = (Vec::<(String, u32)>::new(), Vec::new());
-        for (number, at) in looked_at {
-            let name = all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
-            match word(at + 4)? >> 24 & 0x1f {
-                kind::TYPEDEF => {
-                    if let Some(name) = after(name, TRACEPOINT) {
-                        hooks.push((number, Hook::Tracepoint(until_zero(name).to_vec())));
+        let mut pass = Pass { all, end, functions, at: types, number: 0, places: Vec::new() };
+        while pass.at < end && !(structures.len() == named.len() && hooks.len() == wanted.tracepoints.len() + count) {
+            for (number, at) in pass.piece().ok_or_else(|| bad("it ends too early"))? {
+                let name = all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
+                match word(at + 4)? >> 24 & 0x1f {
+                    kind::TYPEDEF => {
+                        if let Some(name) = after(name, TRACEPOINT).map(until_zero)
+                            && wanted.tracepoints.iter().any(|wanted| wanted.as_bytes() == name)
+                        {
+                            hooks.push((number, Hook::Tracepoint(name.to_vec())));
+                        }
                     }
-                }
-                kind::FUNC => {
-                    if let Some(name) = after(name, FUNCTION) {
-                        hooks.push((number, Hook::Function(until_zero(name).to_vec())));
+                    kind::FUNC => {
+                        if let Some(name) = after(name, FUNCTION).map(until_zero) {
+                            hooks.push((number, Hook::Function(name.to_vec())));
+                        }
                     }
-                }
-                _ if !can_be_wanted(name) => {}
-                _ => {
-                    let name = until_zero(name);
-                    if let Ok(found) = wanted.binary_search_by(|wanted| wanted.as_bytes().cmp(name))
-                        && !structures.iter().any(|(known, _)| known == wanted[found])
-                    {
-                        structures.push((wanted[found].to_owned(), number));
+                    _ if !can_be_wanted(name) => {}
+                    _ => {
+                        let name = until_zero(name);
+                        if let Ok(found) = named.binary_search_by(|named| named.as_bytes().cmp(name))
+                            && !structures.iter().any(|(known, _)| known == named[found])
+                        {
+                            structures.push((named[found].to_owned(), number));
+                        }
                     }
                 }
             }
         }
+        let places = pass.places;
         Ok(Self { bytes, strings, places, end, structures, hooks: Hooks(hooks) })
     }
 
@@ -194,9 +213,16 @@ impl Types {
     /// Where a type is.
     fn place(&self, number: u32) -> Option<usize> {
         let index = number.checked_sub(1)?;
-        let near = *self.places.get((index / STRIDE) as usize)?;
-        let place = (0..index % STRIDE).try_fold(near as usize, |at, _| Some(at + size(word(&self.bytes, at + 4)?)))?;
-        (place < self.end).then_some(place)
+        // One that is after all that was looked for is a longer way off.
+        let near = (index / STRIDE).min((self.places.len() as u32).checked_sub(1)?);
+        let mut at = *self.places.get(near as usize)? as usize;
+        for _ in near * STRIDE..index {
+            if at >= self.end {
+                return None;
+            }
+            at += size(word(&self.bytes, at + 4)?);
+        }
+        (at < self.end).then_some(at)
     }
 
     /// Offset in bits and type of the member `name`.
@@ -261,37 +287,47 @@ impl Hooks {
     }
 }
 
-/// What [`walk`] finds.
-struct Walked {
+/// A pass over the types, as far as it has come.
+struct Pass<'a> {
+    all: &'a [u8],
+    /// Where the types end.
+    end: usize,
+    /// Where names of functions are that are looked at.
+    functions: Range<u32>,
+    at: usize,
+    /// Types before: type 0 is void, and is not there.
+    number: u32,
     /// Where every [`STRIDE`]th type is.
     places: Vec<u32>,
-    /// Number and place of each whose name is looked at: of a hundred thousand a tenth.
-    looked_at: Vec<(u32, usize)>,
 }
 
-/// Finds the `types` whose names are looked at; of functions, those whose names are in the range given. `None`: they end too early.
-///
-/// By itself, so that what the loop needs stays in registers.
-#[inline(never)]
-fn walk(all: &[u8], types: Range<usize>, functions: Range<u32>) -> Option<Walked> {
-    let (mut places, mut looked_at) = (Vec::new(), Vec::new());
-    let (mut at, mut number) = (types.start, 0_u32);
-    while at < types.end {
-        if number.is_multiple_of(STRIDE) {
-            places.push(at as u32);
+impl Pass<'_> {
+    /// Of the next [`PIECE`] types, number and place of each whose name is looked at. `None`: they end too early.
+    ///
+    /// By itself, so that what the loop needs stays in registers.
+    #[inline(never)]
+    fn piece(&mut self) -> Option<Vec<(u32, usize)>> {
+        let (all, functions) = (self.all, self.functions.clone());
+        let (mut at, mut number) = (self.at, self.number);
+        let last = number + PIECE;
+        let mut looked_at = Vec::new();
+        while at < self.end && number < last {
+            if number.is_multiple_of(STRIDE) {
+                self.places.push(at as u32);
+            }
+            number += 1;
+            let [named, info] = all.get(at..)?.first_chunk::<8>()?.as_chunks::<4>().0 else { return None };
+            let (named, info) = (u32::from_ne_bytes(*named), u32::from_ne_bytes(*info));
+            let kind = info >> 24 & 0x1f;
+            // One branch for both: kinds follow each other as if at random, and no processor foresees that.
+            if (LOOKED_AT >> kind & 1 == 1) | ((kind == kind::FUNC) & functions.contains(&named)) {
+                looked_at.push((number, at));
+            }
+            at += size(info);
         }
-        // Type 0 is void, and is not there.
-        number += 1;
-        let [named, info] = all.get(at..)?.first_chunk::<8>()?.as_chunks::<4>().0 else { return None };
-        let (named, info) = (u32::from_ne_bytes(*named), u32::from_ne_bytes(*info));
-        let kind = info >> 24 & 0x1f;
-        // One branch for both: kinds follow each other as if at random, and no processor foresees that.
-        if (LOOKED_AT >> kind & 1 == 1) | ((kind == kind::FUNC) & functions.contains(&named)) {
-            looked_at.push((number, at));
-        }
-        at += size(info);
+        (self.at, self.number) = (at, number);
+        Some(looked_at)
     }
-    Some(Walked { places, looked_at })
 }
 
 /// Tells most names from those that are `wanted` by their first four bytes.
@@ -305,14 +341,15 @@ fn filter(wanted: &[&str]) -> impl Fn(&[u8]) -> bool {
     move |name| name.first_chunk().is_none_or(|first| set >> place(first) & 1 == 1)
 }
 
-/// Where in `strings` names that begin with [`FUNCTION`] are.
+/// Where in `strings` names that begin with [`FUNCTION`] are, and how many at most.
 ///
 /// Half of all types are functions, and to look at the name of each is half of the time: these stand together, as one file
 /// of the kernel's defines them.
-fn functions(strings: &[u8]) -> Range<u32> {
+fn functions(strings: &[u8]) -> (Range<u32>, usize) {
     let mut found = memmem::find_iter(strings, FUNCTION).map(|at| at as u32);
-    let first = found.next().unwrap_or(0);
-    first..found.last().unwrap_or(first) + 1
+    let Some(first) = found.next() else { return (0..0, 0) };
+    let (last, count) = found.fold((first, 1), |(_, count), at| (at, count + 1));
+    (first..last + 1, count)
 }
 
 /// What follows `prefix`, of at least four bytes, in `name`.
@@ -382,8 +419,8 @@ mod tests {
         encode(&words, strings)
     }
 
-    fn parse(bytes: Vec<u8>, wanted: &[&str]) -> Result<Types, BpfError> {
-        Types::parse(Bytes::Copied(bytes), wanted)
+    fn parse(bytes: Vec<u8>, structures: &[&str]) -> Result<Types, BpfError> {
+        Types::parse(Bytes::Copied(bytes), Wanted { structures, tracepoints: &["sched"] })
     }
 
     #[test]
@@ -416,6 +453,23 @@ mod tests {
             types.extend(structure(0, 9, 1));
             let found = parse(encode(&types, strings), &["outer"]).unwrap();
             assert_eq!(found.offset("outer", "a.y").ok(), Some(8), "{before}");
+        }
+    }
+
+    #[test]
+    fn types_after_all_that_is_wanted_can_be_members_of_it() {
+        let strings = b"\0outer\0a\0y\0";
+        let structure = |name, member, of: u32| vec![name, kind::STRUCT << 24 | 1, 8, member, of, 32];
+        for between in [0, 1, PIECE - 2, PIECE, 3 * PIECE] {
+            let mut types = structure(1, 7, between + 2);
+            types.extend([0, kind::INT << 24, 4, 32].repeat(between as usize));
+            types.extend(structure(0, 9, 1));
+            let wanted = Wanted { structures: &["outer"], tracepoints: &[] };
+            let found = Types::parse(Bytes::Copied(encode(&types, strings)), wanted).unwrap();
+            assert!(found.places.len() as u32 <= PIECE / STRIDE, "{between}");
+            assert_eq!(found.offset("outer", "a.y").ok(), Some(8), "{between}");
+            // One that does not come is looked for to the end.
+            assert!(parse(encode(&types, strings), &["outer"]).unwrap().places.len() as u32 > between / STRIDE);
         }
     }
 

@@ -14,10 +14,10 @@ use gait_ebpf::record::counter;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use tracing::debug;
 
-use super::btf::{Hooks, Types};
+use super::btf::{Hooks, Types, Wanted};
 use super::image::Image;
 use super::linked::{Changes, Linked, Refusal};
-use super::probes::WATCHING;
+use super::probes::{self, WATCHING};
 use super::reader::Reader;
 use super::{BpfError, canary};
 use crate::sys::bpf::program::{self, Kind};
@@ -107,7 +107,9 @@ impl Object {
     /// [`BpfError`]: this kernel, or this user, can't.
     pub fn load(options: Options) -> Result<Self, BpfError> {
         let structures: Vec<&str> = OFFSETS.iter().map(|offset| offset.structure).collect();
-        let types = Types::of_kernel(&structures)?;
+        let tracepoints = probes::TRACEPOINTS.iter().chain([&crate::hybrid::PROGRAM]);
+        let tracepoints: Vec<&str> = tracepoints.map(|(_, tracepoint)| *tracepoint).collect();
+        let types = Types::of_kernel(Wanted { structures: &structures, tracepoints: &tracepoints })?;
         let offsets = OFFSETS
             .iter()
             .map(|offset| Ok((offset.symbol, types.offset(offset.structure, offset.member)?.to_ne_bytes())))

@@ -22,7 +22,7 @@ pub const RING_BYTES: u32 = 1 << 20;
 pub const WATCHING: Options = Options { ring_bytes: RING_BYTES, simulate: false, purpose: Purpose::Watch };
 
 /// The BTF tracepoints.
-const TRACEPOINTS: [(&str, &str); 3] =
+pub(super) const TRACEPOINTS: [(&str, &str); 3] =
     [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
 
 const CAP_NET_ADMIN: u32 = 12;

@@ -37,13 +37,14 @@ use crate::kernel::{Setup, Unfit};
 use crate::launch::minder::Cause;
 use crate::launch::watchdog::Wards;
 use crate::launch::{Command, CommandError, End, RunError, Status, Terms, run};
-use crate::layer::landlock::{LandlockError, domain, domain_of};
+use crate::layer::landlock::{LandlockError, domain_of};
+use crate::layer::seccomp::Opens;
 use crate::lsm::Lsm;
 use crate::session::{
     CaptureMode, Enforcement, FinishError, Finished, Judge, Outcome, Session, SessionConfig, StartError,
 };
 use crate::sys::mount;
-use prepared::{Ahead, Prepared};
+use prepared::{Ahead, Prepared, superset};
 use settle::Settled;
 use watching::Watching;
 
@@ -237,7 +238,6 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let mut layers = request.demands.layers(&report, &prepared.effective)?;
     // What the supervisor opens for the agent still can't be mapped executable.
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
-    let simulated = request.enforcement == Enforcement::Simulate;
     let mut hybrid = None;
     if let Some(granted) = granted {
         layers = layers.with_reads_of_its_own(&request.demands)?;
@@ -246,14 +246,11 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     // Removed when the run is over.
     let _scratch = prepared.scratch;
     let opens = settled.choice.engine.opens();
-    let landlock = if let Some(hybrid) = &hybrid {
-        Some(domain_of(&hybrid.grants.rules)?)
-    } else if layers.has(host::Layer::Landlock) {
-        let everything: &[&[u8]] = &[b"/"];
-        let prefixes = rules.tables().exec_prefixes();
-        Some(domain(if simulated { everything } else { &prefixes }, opens)?)
-    } else {
-        None
+    let landlock = match (&hybrid, prepared.landlock) {
+        (Some(hybrid), _) => Some(domain_of(&hybrid.grants.rules)?),
+        (None, _) if !layers.has(host::Layer::Landlock) => None,
+        (None, Some(made)) if opens == Opens::Held => Some(made?),
+        (None, _) => Some(superset(&request, &rules, opens)?),
     };
 
     let (programs, ring_bytes) = settled.programs();
@@ -297,6 +294,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     // Taken by `hybrid`, if that is the engine.
     let watching = probes.as_mut().and_then(probes::Probes::take_watch).map(|watch| Watching::start(&session, watch));
     let watching = watching.transpose().map_err(cannot_start)?;
+    let begins = || session.sync_beginning();
     let spawned = |pid| session.spawned(pid);
     let scope = lsm.as_ref().map(Lsm::scope);
     let in_scope = |begins| scope.as_ref().map_or(Ok(()), |scope| scope(begins));
@@ -308,6 +306,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         opens,
         scope: &in_scope,
         stop: session.stop_event(),
+        begins: &begins,
         spawned: &spawned,
         timeout,
         probes: probes.as_mut(),

@@ -14,6 +14,8 @@ use crate::hybrid::{self, GrantError, Grants};
 use crate::intent::Translator;
 use crate::kernel::Setup;
 use crate::layer::environment::scrub;
+use crate::layer::landlock::{Domain, LandlockError, domain};
+use crate::layer::seccomp::Opens;
 use crate::session::{Dirs, Enforcement, GuardedPaths, PolicyRules, guarded_paths};
 
 /// What a run needs besides the kernel's programs.
@@ -33,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) paths: GuardedPaths,
     /// Made where the engine is sure to need it.
     pub(super) ahead: Option<Ahead>,
+    /// The domain under the engine `notify`, where that may be the engine.
+    pub(super) landlock: Option<Result<Domain, LandlockError>>,
 }
 
 /// What the engine `hybrid` needs of the policy.
@@ -75,6 +79,8 @@ impl Prepared {
             let setup = Setup { policy: rules.tables(), context: &context, paths: &paths, cache, image };
             Ahead::of(request, &closed, setup)
         });
+        let may_be_notify = matches!(request.engine, Engine::Auto | Engine::Notify);
+        let landlock = may_be_notify.then(|| superset(request, &rules, Opens::Held));
         Ok(Self {
             scratch,
             environment,
@@ -88,8 +94,19 @@ impl Prepared {
             context,
             paths,
             ahead,
+            landlock,
         })
     }
+}
+
+/// The Landlock domain of any engine but `hybrid`.
+///
+/// # Errors
+/// [`LandlockError`]
+pub(super) fn superset(request: &Request, rules: &PolicyRules, opens: Opens) -> Result<Domain, LandlockError> {
+    let everything: &[&[u8]] = &[b"/"];
+    let prefixes = rules.tables().exec_prefixes();
+    domain(if request.enforcement == Enforcement::Simulate { everything } else { &prefixes }, opens)
 }
 
 /// What the agent gets of the environment, and how many variables it does not.

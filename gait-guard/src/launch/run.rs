@@ -38,6 +38,8 @@ pub struct Terms<'a> {
     /// Called right before (true) and right after (false) the fork of the agent, by the thread that forks: what is forked
     /// between is of the tree. An error ends the start.
     pub scope: &'a (dyn Fn(bool) -> io::Result<()> + Sync),
+    /// Called while the agent is made, which does not run before it has returned. An error ends the start.
+    pub begins: &'a (dyn Fn() -> io::Result<()> + Sync),
     /// Told the agent's process before it runs.
     pub spawned: &'a (dyn Fn(i32) + Sync),
     /// How long the agent may run.
@@ -56,6 +58,9 @@ pub enum RunError {
     /// The processes or threads of the guard could not be set up.
     #[error("the supervisor could not be started: {0}")]
     Start(#[source] io::Error),
+    /// The evidence can't be begun, so the command was not started.
+    #[error("the journal can't be put on the disk: {0}")]
+    Begin(#[source] io::Error),
     /// The probes that were in force can't be told whom to watch, so the command was not started.
     #[error("the probes can't be told whom to watch: {0}")]
     Watch(#[source] Box<BpfError>),
@@ -113,34 +118,36 @@ pub fn run(command: &Command, terms: Terms<'_>, wards: Wards) -> Result<End, Run
             })
         });
         let acting = acting.map_err(RunError::Start)?;
-        let minded = match held.recv() {
-            Ok(agent) => Minder::new(agent, wards.signals, terms.stop, terms.timeout)
-                .map(|minder| {
-                    // Only now may it run: somebody can end it.
-                    (terms.spawned)(agent.as_raw_nonzero().get());
-                    let _ = go.send(agent);
-                    (agent, minder.mind())
-                })
-                .map_err(|errno| RunError::Start(errno.into())),
-            Err(_) => Err(RunError::Start(io::ErrorKind::BrokenPipe.into())),
-        };
+        let begun = (terms.begins)().map_err(RunError::Begin);
+        // None if there is no child, of which the acting thread knows more.
+        let minded = held.recv().ok().map(|agent| -> Result<(Pid, Cause), RunError> {
+            begun?;
+            let minder = Minder::new(agent, wards.signals, terms.stop, terms.timeout);
+            let minder = minder.map_err(|errno| RunError::Start(errno.into()))?;
+            // Only now may it run: somebody can end it.
+            (terms.spawned)(agent.as_raw_nonzero().get());
+            let _ = go.send(agent);
+            Ok((agent, minder.mind()))
+        });
         drop(go);
         let mut status = None;
         let immortal = family.kill_until(|| {
-            if let (Ok((agent, _)), None) = (&minded, status) {
+            if let (Some(Ok((agent, _))), None) = (&minded, status) {
                 // Before Linux 6.11 a dead task counts as under its filter until it is collected.
                 status = status_of(*agent);
             }
             // The rest only once the agent's own status is known: whoever collects it first is the only one to see it.
-            if minded.is_err() || status.is_some() {
+            if status.is_some() || !matches!(minded, Some(Ok(_))) {
                 collect_dead_children(None);
             }
             is_over.load(Ordering::Acquire)
         });
         immortal.map_err(|cause| RunError::Start(io::Error::other(cause)))?;
         let acted = acting.join().map_err(|_| RunError::Start(io::Error::other("the supervisor panicked")));
+        // The acting thread only knows that the child was not let go.
+        let minded = minded.transpose()?;
         let execution = acted??;
-        let (agent, cause) = minded?;
+        let (agent, cause) = minded.ok_or_else(|| RunError::Start(io::ErrorKind::BrokenPipe.into()))?;
         let status = status.or_else(|| status_of(agent)).unwrap_or(Status::Signaled(libc::SIGKILL));
         Ok(End { status, cause, not_executed: execution.wait().err() })
     })

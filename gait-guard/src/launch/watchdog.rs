@@ -100,6 +100,7 @@ pub fn watch_then<T: Send>(
             exit_now(be_watchdog(launcher, blocked, signals, Verdict { paper, done: verdict }, work));
         }
         Fork::Parent { child } => {
+            forget(work);
             drop((signals, verdict));
             let then = Mutex::new(Some(then));
             let read = || match io::retry_on_intr(|| io::read(&result, &mut [0u8])) {
@@ -123,6 +124,12 @@ pub fn watch_then<T: Send>(
             outcome
         }
     }
+}
+
+/// Leaves what only the supervisor needs to the end of this process: to give it back piece by piece is to copy its memory first,
+/// which both have.
+fn forget(work: impl FnOnce(Wards) -> Vec<u8>) {
+    std::mem::forget(work);
 }
 
 // ---------------------------------------------------------------- launcher
@@ -197,6 +204,7 @@ fn be_watchdog(
         Err(_) => 1,
         Ok(Fork::Child) => be_supervisor(launcher, watchdog, blocked, signals, verdict, work),
         Ok(Fork::Parent { child }) => {
+            forget(work);
             // Only the supervisor may hold these: their end must be seen when it dies.
             drop((signals, verdict));
             stand_watch(launcher, child, &waited);

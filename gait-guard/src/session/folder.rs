@@ -61,7 +61,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError {
 
 impl RunFolder {
     /// Makes and locks the folder of a new run below `state` (`$HOME/.gait`), with the two files that
-    /// do not change any more. On the disk it is once [`SegmentFiles::sync_beginning`] has returned.
+    /// do not change any more. On the disk it is once [`RunFolder::sync_beginning`] has returned.
     ///
     /// # Errors
     /// [`FolderError`]; nothing must be started then.
@@ -131,6 +131,18 @@ impl RunFolder {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(FolderError::Io { path, cause }),
         }
+    }
+
+    /// Puts the folder of a run that begins on the disk, with the first segment as it is by now.
+    ///
+    /// # Errors
+    /// It may not be there.
+    pub fn sync_beginning(&self) -> io::Result<()> {
+        for file in [self.path.join("policy.yaml"), self.path.join("guard.json"), self.segment_path(1)] {
+            open_file(&file)?.sync_all()?;
+        }
+        let runs = self.path.parent().unwrap_or(&self.path);
+        [&self.path.join("decisions"), &self.path, runs].into_iter().try_for_each(sync_folder)
     }
 
     /// Removes the folder with all in it, after the runpack was made.
@@ -251,19 +263,6 @@ impl SegmentFiles {
         io::copy(&mut source.take(length), &mut current)?;
         let folder = folder.path.clone();
         Ok(Self { folder, number, current, length, reserve: None, unsynced: Vec::new() })
-    }
-
-    /// Puts the folder of a run that begins on the disk, as it is by now.
-    ///
-    /// # Errors
-    /// It may not be there.
-    pub fn sync_beginning(&self) -> io::Result<()> {
-        for name in ["policy.yaml", "guard.json"] {
-            open_file(&self.folder.join(name))?.sync_all()?;
-        }
-        self.current.sync_all()?;
-        let runs = self.folder.parent().unwrap_or(&self.folder);
-        [&self.folder.join("decisions"), &self.folder, runs].into_iter().try_for_each(sync_folder)
     }
 
     /// Gives the room that was kept back to the journal: once, for its end.

@@ -95,8 +95,8 @@ pub(super) struct State {
 pub(super) type Ended = gait_core::journal::Ended<SegmentFiles>;
 
 impl Session {
-    /// Makes the folder of the run, writes what does not change any more, and begins the journal. All of
-    /// it is on the disk on return: then the agent may start.
+    /// Makes the folder of the run, writes what does not change any more, and begins the journal. The agent may act once all of it
+    /// is on the disk ([`Session::sync_beginning`]).
     ///
     /// # Errors
     /// [`StartError`]; nothing must be started then.
@@ -110,8 +110,7 @@ impl Session {
         let files = SegmentFiles::begin(&folder).map_err(io("the journal's first segment can't be made"))?;
         let open = open_line(&config, nonce, started_at)?;
         let signer = Signer::start(Presigner::new(&open, config.key.duplicate()));
-        let mut writer = Writer::begin(files, config.key, open)?;
-        writer.segments().sync_beginning().map_err(io("the journal can't be put on the disk"))?;
+        let writer = Writer::begin(files, config.key, open)?;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(writer)),
             changed: Condvar::new(),
@@ -156,6 +155,14 @@ impl Session {
         if let Ok(mut state) = self.shared.state.lock() {
             self.shared.halt(&mut state, why);
         }
+    }
+
+    /// Puts the beginning of the run on the disk: nothing may act before.
+    ///
+    /// # Errors
+    /// It may not be there, so nothing may act at all.
+    pub fn sync_beginning(&self) -> std::io::Result<()> {
+        self.folder.sync_beginning()
     }
 
     /// Writes down the first process of the run, before it acts.

@@ -17,6 +17,16 @@ pub fn tests() -> Vec<Test> {
         let name = format!("DEG-01 without {call}: refused, or the boundary holds and the receipt is complete");
         all.push(test(name, GUARD, move || holds_or_refuses(call)));
     }
+    all.push(test("DEG-01 without fsync: nothing acts before its evidence is on the disk", GUARD, || {
+        let scene = Scene::new()?;
+        // The key is made and kept by a run before, in a folder that is on the disk.
+        let control = scene.guarded(CORPUS_POLICY, &AGENT)?;
+        ensure!(control.ran.stdout == "started\n", "{:?}", control.ran);
+        let ran = run_without(&scene, "fsync")?;
+        ensure!(ran.code != 0 && !ran.stdout.contains("started"), "the agent was started: {ran:?}");
+        ensure!(ran.stderr.contains("the journal can't be put on the disk"), "{ran:?}");
+        Ok(())
+    }));
     let needs = [Need::Kernel("seccomp-notify"), Need::Without("landlock")];
     all.push(test("DEG-01 on a kernel without Landlock: refused, and the error names it", needs, || {
         let scene = Scene::new()?;
