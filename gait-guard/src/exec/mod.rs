@@ -201,7 +201,7 @@ pub struct Ran {
     pub unsealed: Vec<String>,
 }
 
-/// Runs the request in the supervisor's process, which must have one thread.
+/// Runs the request in the supervisor's process.
 ///
 /// # Errors
 /// Those of [`ExecError`].

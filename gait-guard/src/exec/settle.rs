@@ -33,7 +33,7 @@ pub(super) fn options(request: &Request) -> Options {
 }
 
 /// Takes what was `found` into use for the engine that was asked for, or for the best, and adds to `report` the layers that
-/// are in force with it. The calling process must have one thread.
+/// are in force with it.
 ///
 /// # Errors
 /// [`ExecError`]: it was asked for by name and can't be used.
@@ -76,7 +76,7 @@ fn without_probes(tracepoints: Option<&State>) -> Unfit {
 }
 
 impl Settled {
-    /// Starts the engine `hybrid` beside the probes. The calling process must have one thread.
+    /// Starts the engine `hybrid` beside the probes.
     ///
     /// # Errors
     /// [`ExecError::Engine`]

@@ -51,8 +51,7 @@ pub struct Hybrid {
 }
 
 impl Hybrid {
-    /// Puts the policy and the program beside `probes`, and lets the program fire on a child of this process, which must
-    /// have one thread.
+    /// Puts the policy and the program beside `probes`, and lets the program fire on a child of this process.
     ///
     /// # Errors
     /// [`Unfit`]: the run must not start with this engine.

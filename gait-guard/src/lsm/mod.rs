@@ -41,7 +41,7 @@ pub struct Watched {
 
 impl Lsm {
     /// Puts the policy and the hooks beside `probes`, whose object was loaded to decide, and lets the programs fire on a
-    /// child of this process, which must have one thread.
+    /// child of this process.
     ///
     /// # Errors
     /// [`Unfit`]: nothing of it, nor of the probes, is left in the kernel.
