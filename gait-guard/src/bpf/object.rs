@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -68,8 +69,7 @@ impl Options {
 
 /// The programs and maps of one run. Dropped, they leave the kernel.
 pub struct Object {
-    linked: Linked,
-    hooks: Hooks,
+    parts: Arc<Parts>,
     /// Programs that are in the kernel and not attached yet.
     loaded: HashMap<String, (OwnedFd, Kind)>,
     /// What keeps programs in force.
@@ -80,6 +80,18 @@ pub struct Object {
     /// The number of a program that was attached.
     id: Option<u32>,
     options: Options,
+}
+
+/// What programs are loaded from.
+struct Parts {
+    linked: Linked,
+    hooks: Hooks,
+}
+
+impl Parts {
+    fn load(&self, name: &str, hook: &str) -> Result<(OwnedFd, Kind), Refusal> {
+        self.linked.load(name, hook, &self.hooks)
+    }
 }
 
 /// A program at a hook of the security module, or at another place.
@@ -136,8 +148,7 @@ impl Object {
         }
         let linked = Linked::of(&changes)?;
         Ok(Self {
-            linked,
-            hooks,
+            parts: Arc::new(Parts { linked, hooks }),
             loaded: HashMap::new(),
             links: Vec::new(),
             programs: Vec::new(),
@@ -164,19 +175,25 @@ impl Object {
 
     /// A map whose values are mapped into memory.
     pub(super) fn mapping(&self, map: &'static str, bytes: usize) -> Result<Mapping, BpfError> {
-        let data = self.linked.map(map).ok_or_else(|| no_map(map))?;
+        let data = self.parts.linked.map(map).ok_or_else(|| no_map(map))?;
         Mapping::of(data, bytes).map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })
     }
 
     /// Loads programs for these hooks, two at a time where there are two processors: most of a start is the verifier. What
     /// can't be loaded is told when it is attached.
     pub(super) fn load_all(&mut self, programs: &[(&str, &str)]) {
-        let (linked, hooks, known) = (&self.linked, &self.hooks, &self.loaded);
-        let programs: Vec<_> = programs.iter().filter(|(name, _)| !known.contains_key(*name)).collect();
+        self.load_beside(programs, |_| ());
+    }
+
+    /// [`Object::load_all`] on another thread, and on this one once `beside` is done.
+    pub(super) fn load_beside<T>(&mut self, programs: &[(&str, &str)], beside: impl FnOnce(&mut Self) -> T) -> T {
+        let parts = Arc::clone(&self.parts);
+        let unknown = programs.iter().filter(|(name, _)| !self.loaded.contains_key(*name));
+        let programs: Vec<(&str, &str)> = unknown.copied().collect();
         let next = AtomicUsize::new(0);
         let some = || {
             let chosen = std::iter::from_fn(|| programs.get(next.fetch_add(1, Ordering::Relaxed)));
-            let loaded = chosen.map_while(|(name, hook)| match linked.load(name, hook, hooks) {
+            let loaded = chosen.map_while(|(name, hook)| match parts.load(name, hook) {
                 Ok(loaded) => Some(Some(((*name).to_owned(), loaded))),
                 // Not every kernel has every hook.
                 Err(Refusal::NoHook { .. }) => Some(None),
@@ -184,25 +201,23 @@ impl Object {
             });
             loaded.flatten().collect::<Vec<(String, (OwnedFd, Kind))>>()
         };
-        let loaded = if thread::available_parallelism().map_or(1, NonZero::get) > 1 {
-            thread::scope(|scope| {
-                let other = thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, some);
-                let mut loaded = some();
-                // No thread, or one that failed: the rest is loaded when it is attached.
-                loaded.extend(other.ok().and_then(|other| other.join().ok()).unwrap_or_default());
-                loaded
-            })
-        } else {
-            some()
-        };
-        self.loaded.extend(loaded);
+        let is_alone = programs.is_empty() || thread::available_parallelism().map_or(1, NonZero::get) == 1;
+        thread::scope(|scope| {
+            let thread = || thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, some).ok();
+            let other = if is_alone { None } else { thread() };
+            let done = beside(self);
+            self.loaded.extend(some());
+            // No thread, or one that failed: the rest is loaded when it is attached.
+            self.loaded.extend(other.and_then(|other| other.join().ok()).unwrap_or_default());
+            done
+        })
     }
 
     /// Loads a program for the hook of this name, if that is not done yet.
     fn loaded(&mut self, name: &str, hook: &str) -> Result<(OwnedFd, Kind), Refusal> {
         match self.loaded.remove(name) {
             Some(loaded) => Ok(loaded),
-            None => self.linked.load(name, hook, &self.hooks),
+            None => self.parts.load(name, hook),
         }
     }
 
@@ -318,16 +333,14 @@ impl Object {
     pub(super) fn try_out(&mut self, program: &str, count: u64, first: u64) -> Result<(), BpfError> {
         let loaded = match self.loaded.entry(program.to_owned()) {
             Entry::Occupied(loaded) => loaded.into_mut(),
-            Entry::Vacant(place) => {
-                place.insert(self.linked.load(program, "", &self.hooks).map_err(failed(program, "load"))?)
-            }
+            Entry::Vacant(place) => place.insert(self.parts.load(program, "").map_err(failed(program, "load"))?),
         };
         program::run(loaded.0.as_fd(), [count, first]).map_err(|errno| failed(program, "run")(errno.into()))
     }
 
     /// A map of the object, as one of `aya`'s.
     pub(super) fn map(&self, map: &'static str) -> Result<Map, BpfError> {
-        let fd = self.linked.map(map).ok_or_else(|| no_map(map))?;
+        let fd = self.parts.linked.map(map).ok_or_else(|| no_map(map))?;
         let fd = fd.try_clone_to_owned().map_err(|cause| BpfError::Map { map, cause: Box::new(cause) })?;
         MapData::from_fd(fd).and_then(Map::from_map_data).map_err(map_error(map))
     }

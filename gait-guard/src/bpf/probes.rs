@@ -67,22 +67,22 @@ pub fn load(options: Options) -> Found {
     let needs_group = options.purpose != Purpose::DecideOrWatch || lsm.is_err();
     // What the engine attaches later is verified here too, where other things can be done meanwhile. It takes longest, so it is first.
     let engine: &[(&str, &str)] = if options.purpose == Purpose::DecideOpens { &[crate::hybrid::PROGRAM] } else { &[] };
-    object.load_all(&[engine, &TRACEPOINTS, if needs_group { &cgroup::HOOKS } else { lsm::HOOKS }].concat());
-    for (program, tracepoint) in TRACEPOINTS {
-        if let Err(error) = object.attach(program, tracepoint) {
-            return nothing(refused(&error), untried(), lsm);
-        }
-    }
-    let mut watch = Watch::new(reader.with_log(object.log()));
-    let locked = needs_group.then(|| {
-        ControlGroup::make().and_then(|group| {
-            object.attach_sockets(&group)?;
-            Ok((group, Arc::new(object.socket_lock()?)))
-        })
+    let others = [engine, if needs_group { &cgroup::HOOKS } else { lsm::HOOKS }].concat();
+    let begun = object.load_beside(&others, |object| {
+        TRACEPOINTS.iter().try_for_each(|(program, tracepoint)| object.attach(program, tracepoint))?;
+        let mut watch = Watch::new(reader.with_log(object.log()));
+        fire(object, &mut watch)?;
+        Ok((watch, needs_group.then(ControlGroup::make)))
     });
-    if let Err(error) = fire(&mut object, &mut watch) {
-        return nothing(refused(&error), untried(), lsm);
-    }
+    let (watch, group) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return nothing(refused(&error), untried(), lsm),
+    };
+    let locked = group.map(|group| {
+        let group = group?;
+        object.attach_sockets(&group)?;
+        Ok((group, Arc::new(object.socket_lock()?)))
+    });
     let (sockets, group) = match locked {
         Some(Ok(locked)) => {
             (State::Present { detail: "connect, sendmsg, bind, sock_create in a cgroup".into() }, Some(locked))
