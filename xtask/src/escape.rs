@@ -158,21 +158,43 @@ fn skips(page: &mut String, lines: &[Line], letters: &BTreeMap<&Place, char>) ->
     if fewer > 0 {
         writeln!(page, "\n{fewer} tests made fewer tries than on an ordinary machine, since these are emulated.")?;
     }
-    let notes = lines.iter().flat_map(|line| line.notes.iter().map(move |note| (line, note)));
-    let tries = notes.filter_map(|(line, note)| Some((line, note.strip_prefix("tries ")?)));
-    // An escape is a limit that the test holds the engine to: which one is told.
-    let tries: BTreeSet<String> = tries
-        .map(|(line, tries)| match tries.ends_with("escaped 0") {
-            true => tries.to_owned(),
-            false => format!("{tries} ({}: \"{}\")", line.engine, line.name),
-        })
-        .collect();
-    if !tries.is_empty() {
-        let told: Vec<String> = tries.into_iter().collect();
-        writeln!(page, "\nRaces under the guard, tries and escapes: {}.", told.join("; "))?;
+    races(page, lines, letters)
+}
+
+/// What became of each try of a race, by test.
+fn races(page: &mut String, lines: &[Line], letters: &BTreeMap<&Place, char>) -> Result<()> {
+    let mut races: BTreeMap<&str, BTreeMap<&str, BTreeSet<char>>> = BTreeMap::new();
+    for line in lines {
+        let letter = letters.get(&place(line)).context("a place without a letter")?;
+        for tries in line.notes.iter().filter_map(|note| note.strip_prefix("tries ")) {
+            races.entry(&line.name).or_default().entry(tries).or_default().insert(*letter);
+        }
+    }
+    if races.is_empty() {
+        return Ok(());
+    }
+    page.push_str(RACES);
+    for (name, tries) in races {
+        let mut told: Vec<(String, &str)> = tries
+            .into_iter()
+            .map(|(tries, letters)| (letters.into_iter().map(String::from).collect::<Vec<_>>().join(", "), tries))
+            .collect();
+        told.sort();
+        let told: Vec<String> = told.into_iter().map(|(letters, tries)| format!("{letters}: {tries}")).collect();
+        writeln!(page, "| {} | {} |", escaped(name), told.join("<br>"))?;
     }
     Ok(())
 }
+
+const RACES: &str = "
+## Races
+
+What became of the tries under the guard, by place. An escape is a limit that the test holds the engine to, and its name says
+which. Where a program may run by one of its names, what counts is that none ran by the other.
+
+| test | tries |
+|---|---|
+";
 
 const HEAD: &str = "# Escape report
 
