@@ -60,8 +60,8 @@ pub fn make_within<F: FnOnce() -> u8>(body: F) -> io::Result<Pid> {
         body.and_then(Result::ok).map_or(PANICKED, libc::c_int::from)
     }
     let mut body = Some(body);
-    let mut stack = vec![MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
-    let top = stack.as_mut_ptr_range().end;
+    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack is the child's alone, aligned, and outlives it, as does `body`: this thread goes on only when the child has
     // ended. So nobody else uses this thread's own memory, `errno` among it, and of what threads share the child is one more user.

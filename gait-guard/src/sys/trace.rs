@@ -12,7 +12,8 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 pub fn seize_and_release(child: Pid) -> io::Result<()> {
     request(libc::PTRACE_SEIZE, child)?;
     request(libc::PTRACE_INTERRUPT, child)?;
-    waitpid(Some(child), WaitOptions::empty())?;
+    // Without this it would stay stopped, and who waits for it wait forever.
+    io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
     request(libc::PTRACE_DETACH, child)
 }
 
