@@ -150,20 +150,31 @@ impl Types {
         let can_be_wanted = filter(&named);
         let (functions, count) = functions(all.get(strings..).unwrap_or_default());
         let (mut structures, mut hooks) = (Vec::<(String, u32)>::new(), Vec::new());
+        // One that is there twice must not count for one that is still to come.
+        let mut known = Vec::new();
+        let mut is_first = |named_at: u32| {
+            let is_first = !known.contains(&named_at);
+            known.push(named_at);
+            is_first
+        };
         let mut pass = Pass { all, end, functions, at: types, number: 0, places: Vec::new() };
         while pass.at < end && !(structures.len() == named.len() && hooks.len() == wanted.tracepoints.len() + count) {
             for (number, at) in pass.piece().ok_or_else(|| bad("it ends too early"))? {
-                let name = all.get(strings.saturating_add(word(at)? as usize)..).unwrap_or_default();
+                let named_at = word(at)?;
+                let name = all.get(strings.saturating_add(named_at as usize)..).unwrap_or_default();
                 match word(at + 4)? >> 24 & 0x1f {
                     kind::TYPEDEF => {
                         if let Some(name) = after(name, TRACEPOINT).map(until_zero)
                             && wanted.tracepoints.iter().any(|wanted| wanted.as_bytes() == name)
+                            && is_first(named_at)
                         {
                             hooks.push((number, Hook::Tracepoint(name.to_vec())));
                         }
                     }
                     kind::FUNC => {
-                        if let Some(name) = after(name, FUNCTION).map(until_zero) {
+                        if let Some(name) = after(name, FUNCTION).map(until_zero)
+                            && is_first(named_at)
+                        {
                             hooks.push((number, Hook::Function(name.to_vec())));
                         }
                     }
@@ -471,6 +482,16 @@ mod tests {
             // One that does not come is looked for to the end.
             assert!(parse(encode(&types, strings), &["outer"]).unwrap().places.len() as u32 > between / STRIDE);
         }
+    }
+
+    #[test]
+    fn a_hook_that_is_there_twice_hides_no_other() {
+        let strings = b"\0bpf_lsm_one\0bpf_lsm_two\0";
+        let function = |name: u32| vec![name, kind::FUNC << 24 | 1, 1];
+        let others = [0, kind::INT << 24, 4, 32].repeat(PIECE as usize);
+        let words = [function(1), function(1), others, function(13)].concat();
+        let types = Types::parse(Bytes::Copied(encode(&words, strings)), Wanted::default()).unwrap();
+        assert_eq!(["one", "two"].map(|name| types.hooks().function(name)), [Some(1), Some(PIECE + 3)]);
     }
 
     #[test]
