@@ -1,36 +1,33 @@
 //! No bytes break the reader of kept policies, and what it takes decides without a panic and is written back as it was.
 //!
-//! The digests are put right first: without that no input would come past them.
+//! The digest is put right first: without that no input would come past it.
 #![no_main]
 
 use std::sync::Arc;
 
 use gait_core::digest::Sha256Hex;
 use gait_core::intent::{Context, EndpointClass, TargetKind};
-use gait_core::policy::compile::{Kind, decode};
+use gait_core::policy::compile::{Kept, Kind, decode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
-    let (prefixes, tables) = input;
-    let tables = [b"gait-tables-1\0", tables.as_slice()].concat();
+    let (value, rest) = input;
     let key = Sha256Hex::of("key");
-    let head = [key.as_bytes(), Sha256Hex::of(&tables).as_bytes().as_slice(), prefixes.as_slice()].concat();
-    let length = (head.len() as u32).to_le_bytes();
-    let sum = Sha256Hex::of(&head);
-    let bytes = [b"gait-compiled-1\0", sum.as_bytes().as_slice(), &length, &head, &tables].concat();
+    let rest = [key.as_bytes(), [0; 32].as_slice(), rest.as_slice()].concat();
+    let bytes = [b"gait-compiled-2\0", Sha256Hex::of(&rest).as_bytes().as_slice(), &rest].concat();
     let kinds = [
         Kind::new("fs.read", TargetKind::Path, "read", EndpointClass::FsRead),
         Kind::new("net.connect", TargetKind::Host, "connect", EndpointClass::NetHttp),
     ];
     let context = Arc::new(Context::default());
-    let Ok((policy, _)) = decode(&bytes, &key, &context, kinds.clone()) else { return };
+    let Ok(Kept { policy, compiled, .. }) = decode(&bytes, &key, &context, kinds.clone()) else { return };
     for kind in &kinds {
-        if let Some(id) = policy.kind(kind) {
-            policy.decide(id, &prefixes, None);
-            policy.decide(id, b"a.example:443", Some(b"a.example"));
+        if let Some(id) = compiled.kind(kind) {
+            compiled.decide(id, &value, None);
+            compiled.decide(id, b"a.example:443", Some(b"a.example"));
         }
     }
-    let stored = policy.store(&key).expect("what we read, we write");
+    let stored = compiled.store(&policy, &key).expect("what we read, we write");
     let again = decode(&stored.bytes, &key, &context, kinds);
-    assert_eq!(again, Ok((policy, stored.tables_sha256)));
+    assert_eq!(again, Ok(Kept { policy, compiled, tables_sha256: stored.tables_sha256 }));
 });

@@ -84,7 +84,8 @@ impl Policy {
 }
 
 /// `fail_closed`: an intent of these risk classes that lacks these fields is blocked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FailClosed {
     /// Whether it applies at all.
     pub enabled: bool,
@@ -95,7 +96,7 @@ pub struct FailClosed {
 }
 
 /// A field that `fail_closed` can ask for, in the order of their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RequiredField {
     /// At least one argument's provenance.
     ArgProvenance,
@@ -120,7 +121,8 @@ impl RequiredField {
 }
 
 /// One rule. Lists are sorted and unique; what the contract compares in lower case is lower case.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Trimmed, never empty, not necessarily unique.
     pub name: String,
@@ -157,7 +159,8 @@ pub struct Rule {
 }
 
 /// A place in a policy file, both counted from 1; columns count characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Position {
     /// Line.
     pub line: usize,
@@ -172,8 +175,9 @@ impl fmt::Display for Position {
 }
 
 /// `match`: every list that is not empty must hold; within a list one value is enough.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of control 5.3, under the same names")]
+#[serde(deny_unknown_fields)]
 pub struct Match {
     pub tool_names: Vec<String>,
     pub risk_classes: Vec<String>,
@@ -192,7 +196,8 @@ pub struct Match {
 }
 
 /// `rate_limit` with a positive number of requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Requests per window.
     pub requests: i64,
@@ -203,7 +208,8 @@ pub struct RateLimit {
 }
 
 /// An active `dataflow` block.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dataflow {
     /// Provenance sources that taint a call.
     pub tainted_sources: Vec<String>,
@@ -222,7 +228,8 @@ pub struct Dataflow {
 }
 
 /// An active `endpoint` block.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// Paths that may be used; empty allows all.
     pub path_allowlist: Vec<PathPattern>,

@@ -12,13 +12,13 @@ mod watching;
 
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gait_core::journal::EngineName;
 use gait_core::policy::compile::CompileError;
-use gait_core::policy::{Policy, PolicyError};
+use gait_core::policy::{PolicyError, Strictness};
 use gait_core::signature::PrivateKey;
 use gait_core::time::Timestamp;
 use rustix::fd::AsFd;
@@ -58,10 +58,10 @@ pub const DEFAULT_RING_BYTES: u32 = 1 << 24;
 pub struct Request {
     /// The command and its arguments.
     pub command: Vec<OsString>,
-    /// The policy as read: no variables expanded.
-    pub policy: Policy,
-    /// The text it was read from.
+    /// The text of the policy.
     pub policy_source: Vec<u8>,
+    /// How it is read.
+    pub strictness: Strictness,
     /// Its file, if it has one: the agent can't change it.
     pub policy_path: Option<PathBuf>,
     /// Absolute and resolved.
@@ -113,9 +113,15 @@ pub enum ExecError {
     /// The command can't be run.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// The policy can't be used for this run.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
+    /// The policy can't be read, or not be used for this run.
+    #[error("{}: {cause}", named(path.as_deref()))]
+    Policy {
+        /// Its file; `None` for the embedded one.
+        path: Option<PathBuf>,
+        /// Why.
+        #[source]
+        cause: PolicyError,
+    },
     /// The policy is too large.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -168,6 +174,10 @@ pub enum ExecError {
         /// How the agent had ended.
         status: Status,
     },
+}
+
+fn named(policy: Option<&Path>) -> String {
+    policy.map_or_else(|| "the embedded policy".to_owned(), |path| format!("policy {}", path.display()))
 }
 
 /// An error with its causes, on one line.
@@ -235,7 +245,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let unsealed = crate::session::unsealed_runs(&request.state);
     let (passed, withheld) = (prepared.environment.len() as u32, prepared.withheld);
     let command = Command::new(&request.command, prepared.environment, path)?;
-    let mut layers = request.demands.layers(&report, &prepared.effective)?;
+    let mut layers = request.demands.layers(&report, rules.policy())?;
     // What the supervisor opens for the agent still can't be mapped executable.
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
     let mut hybrid = None;
@@ -256,7 +266,6 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let (programs, ring_bytes) = settled.programs();
     let facts = plan::Facts {
         choice: &settled.choice,
-        policy: &prepared.effective,
         variables: &prepared.variables,
         policy_yaml: &prepared.policy_yaml,
         passed,

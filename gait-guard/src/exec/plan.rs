@@ -195,7 +195,6 @@ pub(super) fn variables(request: &Request, tmp: &Path) -> Variables {
 /// What else the plan is made of.
 pub(super) struct Facts<'a> {
     pub choice: &'a Choice,
-    pub policy: &'a Policy,
     pub variables: &'a Variables,
     pub policy_yaml: &'a [u8],
     pub passed: u32,
@@ -258,11 +257,11 @@ pub(super) fn plan(
             denied: TABLE.iter().filter(|call| call.class == Class::Deny).count() as u32,
         },
         policy: PolicyPlan {
-            digest: facts.policy.digest()?.to_string(),
+            digest: rules.policy().digest()?.to_string(),
             file_sha256: sha(facts.policy_yaml),
             source_sha256: sha(&request.policy_source),
             tables_sha256: rules.tables_sha256()?.to_string(),
-            extensions: facts.policy.extensions().into_iter().map(str::to_owned).collect(),
+            extensions: rules.policy().extensions().into_iter().map(str::to_owned).collect(),
         },
         floor: FLOOR.into(),
         capture_mode: if raw { "raw" } else { "reference" }.into(),

@@ -25,10 +25,9 @@ pub(super) struct Prepared {
     pub(super) withheld: u32,
     pub(super) translator: Translator,
     pub(super) variables: Variables,
-    pub(super) effective: Policy,
-    /// The same as text.
-    pub(super) policy_yaml: Vec<u8>,
     pub(super) rules: PolicyRules,
+    /// The effective policy as text.
+    pub(super) policy_yaml: Vec<u8>,
     pub(super) dirs: Dirs,
     pub(super) context: Arc<Context>,
     /// What the floor closes.
@@ -62,10 +61,14 @@ impl Prepared {
         let workspace = request.workspace.as_os_str().as_encoded_bytes();
         let translator = Translator::new(&request.identity, workspace, &request.risk_class)?;
         let variables = plan::variables(request, scratch.path());
-        let effective = request.policy.expand(&variables)?;
-        let policy_yaml = effective.to_yaml().into_bytes();
-        let texts = [request.policy_source.as_slice(), &policy_yaml];
-        let rules = PolicyRules::kept(effective.clone(), translator.context().clone(), &texts, cache)?;
+        let how = format!("{:?}", (request.strictness, &variables));
+        let texts = [request.policy_source.as_slice(), how.as_bytes()];
+        let rules = PolicyRules::kept(translator.context().clone(), &texts, cache, || {
+            let effective = Policy::parse_bytes(&request.policy_source, request.strictness)
+                .and_then(|policy| policy.expand(&variables));
+            effective.map_err(|cause| ExecError::Policy { path: request.policy_path.clone(), cause })
+        })?;
+        let policy_yaml = rules.policy().to_yaml().into_bytes();
         let dirs = Dirs {
             state: request.state.clone(),
             out: request.out.clone(),
@@ -87,9 +90,8 @@ impl Prepared {
             withheld,
             translator,
             variables,
-            effective,
-            policy_yaml,
             rules,
+            policy_yaml,
             dirs,
             context,
             paths,

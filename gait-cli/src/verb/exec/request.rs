@@ -7,7 +7,7 @@ use crate::keys::KeySource;
 use crate::verb::Call;
 use crate::{app, clock, keys, local_key};
 use gait_core::file;
-use gait_core::policy::{Policy, Strictness};
+use gait_core::policy::Strictness;
 use gait_core::runpack::footer::is_plain_run_id;
 use gait_core::time::Timestamp;
 use gait_guard::exec::{DEFAULT_RING_BYTES, Demands, Engine, RING_BYTES, Request};
@@ -31,7 +31,7 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
     if args.positionals.is_empty() {
         return Err(Failure::invalid("no command was given").with_hint("gait exec [flags] -- <cmd> [args]"));
     }
-    let (policy, policy_source, policy_path) = policy(args)?;
+    let (policy_source, policy_path) = policy(args)?;
     let demands = Demands { required: layers(args, "require")?, dispensable: layers(args, "allow-degraded")? };
     let capture = match args.trimmed("capture-mode") {
         None | Some("reference") => CaptureMode::Reference,
@@ -55,8 +55,8 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
     let out = out_folder(args)?;
     Ok(Request {
         command: args.positionals.clone(),
-        policy,
         policy_source,
+        strictness: if args.is_on("lenient") { Strictness::Lenient } else { Strictness::Strict },
         policy_path,
         workspace,
         identity: args.trimmed("identity").map_or_else(user, str::to_owned),
@@ -82,20 +82,17 @@ pub fn read(call: &Call) -> Result<Request, Failure> {
     })
 }
 
-fn policy(args: &Args) -> Result<(Policy, Vec<u8>, Option<PathBuf>), Failure> {
-    let strictness = if args.is_on("lenient") { Strictness::Lenient } else { Strictness::Strict };
+/// The policy's text, and its file if it has one. What it says is read beside what else a start takes.
+fn policy(args: &Args) -> Result<(Vec<u8>, Option<PathBuf>), Failure> {
     let Some(path) = args.raw("policy").filter(|path| !path.is_empty()) else {
-        let policy = Policy::parse(DEFAULT_POLICY, Strictness::Strict);
-        let policy = policy.map_err(|error| Failure::new(Exit::Internal, format!("embedded policy: {error}")))?;
-        return Ok((policy, DEFAULT_POLICY.into(), None));
+        return Ok((DEFAULT_POLICY.into(), None));
     };
     let path = Path::new(path);
     let refuse = |cause: &dyn std::fmt::Display| Failure::invalid(format!("policy {}: {cause}", path.display()));
     let text = fs::read(path).map_err(|error| refuse(&error))?;
-    let policy = Policy::parse_bytes(&text, strictness).map_err(|error| refuse(&error))?;
     let path = fs::canonicalize(path).map_err(|error| refuse(&error))?;
     only_name("policy", &path)?;
-    Ok((policy, text, Some(path)))
+    Ok((text, Some(path)))
 }
 
 /// Refuses a file that has a second name: the floor keeps the agent from names, and can't know the others.
@@ -248,6 +245,7 @@ pub fn user() -> String {
 mod tests {
     use super::*;
     use gait_core::digest::Sha256Hex;
+    use gait_core::policy::Policy;
 
     #[test]
     fn durations_are_read_as_people_write_them() {
@@ -273,7 +271,8 @@ mod tests {
 
     #[test]
     fn the_embedded_policy_is_a_policy() {
-        let (policy, text, path) = policy(&Args::default()).unwrap();
+        let (text, path) = policy(&Args::default()).unwrap();
+        let policy = Policy::parse_bytes(&text, Strictness::Strict).unwrap();
         assert!(path.is_none() && !policy.rules().is_empty());
         assert_eq!(Sha256Hex::of(&text), Sha256Hex::of(DEFAULT_POLICY.as_bytes()));
     }

@@ -7,20 +7,21 @@ use crate::canonical::{CanonicalError, canonical_bytes};
 use crate::digest::Sha256Hex;
 use crate::intent::{EndpointClass, TargetKind};
 use crate::policy::evaluate::Decision;
-use crate::policy::model::Verdict;
+use crate::policy::model::{Policy, Verdict};
 
 /// What [`CompiledPolicy::table_bytes`] begin with.
-pub(super) const TABLES: &[u8] = b"gait-tables-1\0";
+const TABLES: &[u8] = b"gait-tables-1\0";
 
 /// What [`Stored::bytes`] begin with.
-pub(super) const STORED: &[u8] = b"gait-compiled-1\0";
+pub(super) const STORED: &[u8] = b"gait-compiled-2\0";
 
 /// A compiled policy to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// What [`decode`](super::decode) reads: `gait-compiled-1` and a zero byte; the SHA-256 of the head; its length; the
-    /// head; and the [`CompiledPolicy::table_bytes`]. The head is the key, the SHA-256 of the tables, and for each kind
-    /// the number of its prefixes and each as its length and its bytes. All numbers are 32 bits, little-endian.
+    /// What [`decode`](super::decode) reads: `gait-compiled-2` and a zero byte, and the SHA-256 of all that follows. That is the
+    /// key; the SHA-256 of the tables; the policy as JSON; outcomes and kinds as in the tables; for each kind the number
+    /// of its prefixes and each; the number of tables and each in the form that is walked; and the joins as in
+    /// the tables. Texts come after their length; all numbers are 32 bits, little-endian.
     pub bytes: Vec<u8>,
     /// The SHA-256 of the [`CompiledPolicy::table_bytes`].
     pub tables_sha256: Sha256Hex,
@@ -42,41 +43,51 @@ impl CompiledPolicy {
         for table in &self.tables {
             table.write(&mut out);
         }
-        put(&mut out, self.joins.len());
-        for join in &self.joins {
-            put(&mut out, join.len());
-            out.extend(join.iter().flat_map(|outcome| outcome.to_le_bytes()));
-        }
-        let outcomes: Vec<_> = self.outcomes.iter().map(OutcomeRecord::from).collect();
-        let kinds: Vec<_> = self.kinds.iter().map(KindRecord::from).collect();
-        out.extend(canonical_bytes(&(outcomes, kinds))?);
+        self.put_joins(&mut out);
+        out.extend(self.records()?);
         Ok(out)
     }
 
-    /// All that it consists of but its context and the names of its kinds, which whoever reads it has to know. `key`
-    /// says what it was compiled from.
+    fn put_joins(&self, out: &mut Vec<u8>) {
+        put(out, self.joins.len());
+        for join in &self.joins {
+            put(out, join.len());
+            out.extend(join.iter().flat_map(|outcome| outcome.to_le_bytes()));
+        }
+    }
+
+    /// Outcomes and kinds as canonical JSON.
+    fn records(&self) -> Result<Vec<u8>, CanonicalError> {
+        let outcomes: Vec<_> = self.outcomes.iter().map(OutcomeRecord::from).collect();
+        let kinds: Vec<_> = self.kinds.iter().map(KindRecord::from).collect();
+        canonical_bytes(&(outcomes, kinds))
+    }
+
+    /// All that it consists of but its context and the names of its kinds, which whoever reads it has to know; and the
+    /// `policy` that it was compiled from. `key` says what that follows from.
     ///
     /// # Errors
     /// As [`CompiledPolicy::table_bytes`].
-    pub fn store(&self, key: &Sha256Hex) -> Result<Stored, CanonicalError> {
-        let tables = self.table_bytes()?;
-        let tables_sha256 = Sha256Hex::of(&tables);
-        let mut head = [*key.as_bytes(), *tables_sha256.as_bytes()].concat();
+    pub fn store(&self, policy: &Policy, key: &Sha256Hex) -> Result<Stored, CanonicalError> {
+        let tables_sha256 = Sha256Hex::of(self.table_bytes()?);
+        let mut kept = [*key.as_bytes(), *tables_sha256.as_bytes()].concat();
+        put_text(&mut kept, &policy.to_kept());
+        put_text(&mut kept, &self.records()?);
         for kind in &self.kinds {
-            put(&mut head, kind.prefixes.len());
-            for prefix in &kind.prefixes {
-                put(&mut head, prefix.len());
-                head.extend_from_slice(prefix);
-            }
+            put(&mut kept, kind.prefixes.len());
+            kind.prefixes.iter().for_each(|prefix| put_text(&mut kept, prefix));
         }
-        let mut bytes = Vec::with_capacity(STORED.len() + 36 + head.len() + tables.len());
-        bytes.extend_from_slice(STORED);
-        bytes.extend_from_slice(Sha256Hex::of(&head).as_bytes());
-        put(&mut bytes, head.len());
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(&tables);
+        put(&mut kept, self.tables.len());
+        self.tables.iter().for_each(|table| table.write_walkers(&mut kept));
+        self.put_joins(&mut kept);
+        let bytes = [STORED, Sha256Hex::of(&kept).as_bytes(), &kept].concat();
         Ok(Stored { bytes, tables_sha256 })
     }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+    put(out, text.len());
+    out.extend_from_slice(text);
 }
 
 fn put(out: &mut Vec<u8>, number: usize) {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::bytes::{STORED, TABLES};
+use super::bytes::STORED;
 use super::kind::Kind;
 use super::table::Table;
 use super::{CompiledKind, CompiledPolicy, Join, KindId, Shape};
 use crate::digest::Sha256Hex;
 use crate::intent::Context;
 use crate::policy::evaluate::Decision;
-use crate::policy::model::Verdict;
+use crate::policy::model::{Policy, Verdict};
 
 /// Bytes that are no compiled policy, or not the one asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +32,18 @@ pub enum DecodeError {
 
 use DecodeError::Damaged;
 
-/// Reads what [`CompiledPolicy::store`] gave for `key`, with the `context` and the `kinds` that it was compiled with. Gives
-/// the SHA-256 of its tables too.
+/// What is kept of a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// The policy.
+    pub policy: Policy,
+    /// What it was compiled to.
+    pub compiled: CompiledPolicy,
+    /// The SHA-256 of its [`CompiledPolicy::table_bytes`], as whoever kept it found it.
+    pub tables_sha256: Sha256Hex,
+}
+
+/// Reads what [`CompiledPolicy::store`] gave for `key`, with the `context` and the `kinds` that the policy was compiled with.
 ///
 /// # Errors
 /// [`DecodeError`] for any other bytes, key or kinds.
@@ -42,63 +52,45 @@ pub fn decode(
     key: &Sha256Hex,
     context: &Arc<Context>,
     kinds: impl IntoIterator<Item = Kind>,
-) -> Result<(CompiledPolicy, Sha256Hex), DecodeError> {
+) -> Result<Kept, DecodeError> {
     let mut all = Reader(bytes.strip_prefix(STORED).ok_or(DecodeError::Foreign)?);
     let sum = Sha256Hex::from_bytes(*all.array()?);
-    let length = all.number()?;
-    let head = all.take(length as usize)?;
-    if Sha256Hex::of(head) != sum {
-        return Err(Damaged("digest of the head"));
+    if Sha256Hex::of(all.0) != sum {
+        return Err(Damaged("digest"));
     }
-    let mut head = Reader(head);
-    if head.array()? != key.as_bytes() {
+    if all.array()? != key.as_bytes() {
         return Err(DecodeError::OtherKey);
     }
-    let tables_sha256 = Sha256Hex::from_bytes(*head.array()?);
-    if Sha256Hex::of(all.0) != tables_sha256 {
-        return Err(Damaged("digest of the tables"));
-    }
-    let mut tables = all;
-    if tables.take(TABLES.len())? != TABLES {
-        return Err(DecodeError::Foreign);
-    }
-    let mut result = CompiledPolicy::of_nothing(context);
-    for _ in 0..tables.number()? {
-        result.tables.push(table(&mut tables)?);
-    }
-    for _ in 0..tables.number()? {
-        let length = tables.number()?;
-        result.joins.push(tables.numbers(length)?.collect());
-    }
-    let records = serde_json::from_slice(tables.0);
+    let tables_sha256 = Sha256Hex::from_bytes(*all.array()?);
+    let policy = Policy::read_kept(all.text()?).ok_or(Damaged("policy"))?;
+    let records = serde_json::from_slice(all.text()?);
     let (outcomes, records): (Vec<OutcomeRecord>, Vec<KindRecord>) = records.map_err(|_| Damaged("outcomes"))?;
-    result.outcomes = outcomes.into_iter().map(Decision::from).collect();
+    let mut compiled = CompiledPolicy::of_nothing(context);
+    compiled.outcomes = outcomes.into_iter().map(Decision::from).collect();
     let mut records = records.into_iter();
     for kind in kinds {
-        if result.ids.contains_key(&kind) {
+        if compiled.ids.contains_key(&kind) {
             continue;
         }
         let record = records.next().filter(|record| record.names(&kind)).ok_or(Damaged("kinds"))?;
         let mut prefixes = Vec::new();
-        for _ in 0..head.number()? {
-            let length = head.number()?;
-            prefixes.push(head.take(length as usize)?.to_vec());
+        for _ in 0..all.number()? {
+            prefixes.push(all.text()?.to_vec());
         }
-        result.ids.insert(kind.clone(), KindId(result.kinds.len() as u32));
-        result.kinds.push(CompiledKind { kind, shape: record.shape, prefixes });
+        compiled.ids.insert(kind.clone(), KindId(compiled.kinds.len() as u32));
+        compiled.kinds.push(CompiledKind { kind, shape: record.shape, prefixes });
     }
-    if records.next().is_some() || !head.0.is_empty() || !result.is_whole() {
+    for _ in 0..all.number()? {
+        compiled.tables.push(Table::read(&mut all)?);
+    }
+    for _ in 0..all.number()? {
+        let length = all.number()?;
+        compiled.joins.push(all.numbers(length)?.collect());
+    }
+    if records.next().is_some() || !all.0.is_empty() || !compiled.is_whole() {
         return Err(Damaged("tables"));
     }
-    Ok((result, tables_sha256))
-}
-
-fn table(reader: &mut Reader<'_>) -> Result<Table, DecodeError> {
-    let classes = *reader.array()?;
-    let (width, starts) = (reader.number()?, [reader.number()?, reader.number()?]);
-    let length = reader.number()?;
-    let cells = reader.numbers(length)?.collect();
-    Table::of_cells(classes, cells, width, starts).ok_or(Damaged("cells"))
+    Ok(Kept { policy, compiled, tables_sha256 })
 }
 
 impl CompiledPolicy {
@@ -127,29 +119,44 @@ impl CompiledPolicy {
 }
 
 /// What is left to read.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Damaged("too short"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(Damaged("too short"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn number(&mut self) -> Result<u32, DecodeError> {
+    pub(super) fn number(&mut self) -> Result<u32, DecodeError> {
         self.array().map(|bytes| u32::from_le_bytes(*bytes))
     }
 
+    /// Bytes after how many there are.
+    fn text(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.number()?;
+        self.take(length as usize)
+    }
+
     /// So many numbers: no more than there are bytes for.
-    fn numbers(&mut self, count: u32) -> Result<impl ExactSizeIterator<Item = u32> + use<'a>, DecodeError> {
-        let bytes = self.take((count as usize).checked_mul(4).ok_or(Damaged("too short"))?)?;
-        Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)))
+    pub(super) fn numbers(&mut self, count: u32) -> Result<impl ExactSizeIterator<Item = u32> + use<'a>, DecodeError> {
+        Ok(self.records::<1>(count)?.map(|[number]| number))
+    }
+
+    /// So many times `N` numbers.
+    pub(super) fn records<const N: usize>(
+        &mut self,
+        count: u32,
+    ) -> Result<impl ExactSizeIterator<Item = [u32; N]> + use<'a, N>, DecodeError> {
+        let bytes = self.take((count as usize).checked_mul(4 * N).ok_or(Damaged("too short"))?)?;
+        let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
+        Ok(bytes.as_chunks::<4>().0.as_chunks::<N>().0.iter().map(move |numbers| numbers.each_ref().map(number)))
     }
 }
 

@@ -3,29 +3,40 @@
 //! Anchored patterns and patterns that start with `**` are kept apart because their product grows
 //! with the product of their sizes.
 
+use std::sync::OnceLock;
+
 use super::super::pattern::{Token, Tree};
 use super::byte_dfa::{ByteDfa, compose};
 use super::minimise::{merge_columns, minimise};
 use super::nfa::{ListId, Nfa};
+use super::read::{DecodeError, Reader};
 use super::tables_view::Automata;
 use super::unit::{Alphabet, Spelling};
 use super::unit_dfa::{Budget, Marks, TooLarge, UnitDfa};
 use super::walk::Walker;
 
 /// The two automata, minimised, over common byte classes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Table {
     /// The column of each byte.
     classes: [u8; 256],
-    /// Rows of `width` cells: a cell holds the index of the first cell of the next row, and the last
-    /// of a row the number of the end class of its state.
-    cells: Box<[u32]>,
+    /// See [`Table::cells`].
+    cells: OnceLock<Box<[u32]>>,
     width: u32,
     /// The row at which the anchored and the floating automaton start.
     starts: [u32; 2],
-    /// The same two in the form they are walked in. The cells are what they are the same as, and what is digested.
+    /// The two in the form they are walked in.
     walkers: [Walker; 2],
 }
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        // Starts and cells follow from these.
+        (self.classes, self.width, &self.walkers) == (other.classes, other.width, &other.walkers)
+    }
+}
+
+impl Eq for Table {}
 
 /// By end class of one automaton: the lists matched by the names that end in it.
 pub(super) type Ends = Vec<Box<[ListId]>>;
@@ -54,15 +65,10 @@ impl Table {
             columns.push(before.into_iter().map(|column| after[usize::from(column)]).collect());
             dfas.push(smallest);
         }
-        Self::lay_out(spelling.classes(), &dfas, &columns, &marks).ok_or(TooLarge)
+        Ok(Self::lay_out(spelling.classes(), &dfas, &columns, &marks))
     }
 
-    fn lay_out(
-        byte_classes: &[u8; 256],
-        dfas: &[ByteDfa],
-        columns: &[Vec<u8>],
-        marks: &Marks,
-    ) -> Option<(Self, [Ends; 2])> {
+    fn lay_out(byte_classes: &[u8; 256], dfas: &[ByteDfa], columns: &[Vec<u8>], marks: &Marks) -> (Self, [Ends; 2]) {
         // A column of the table is one of each automaton.
         let mut pairs: Vec<Vec<u8>> = Vec::new();
         let classes = byte_classes.map(|class| {
@@ -81,7 +87,8 @@ impl Table {
         let mut ends: [Ends; 2] = Default::default();
         for (which, dfa) in dfas.iter().enumerate() {
             let base = cells.len() as u32;
-            starts[which] = base + dfa.start * width;
+            // Minimised, it starts in its first state.
+            starts[which] = base;
             let mut numbers = Vec::new();
             for (row, mark) in dfa.next.chunks(dfa.width).zip(&dfa.ends) {
                 cells.extend(pairs.iter().map(|pair| base + row[usize::from(pair[which])] * width));
@@ -93,19 +100,17 @@ impl Table {
                 cells.push(end as u32);
             }
         }
-        Some((Self::of_cells(classes, cells.into(), width, starts)?, ends))
+        let (anchored, floating) = cells.split_at(starts[1] as usize);
+        let walkers = [Walker::of(&classes, anchored, width, 0), Walker::of(&classes, floating, width, starts[1])];
+        (Self { classes, cells: OnceLock::from(Box::from(cells)), width, starts, walkers }, ends)
     }
 
-    /// The table of these cells; `None` if they are not two automata, each in rows of its own: the anchored one, which
-    /// starts in the first row, then the floating one, which starts where its rows begin.
-    pub(super) fn of_cells(classes: [u8; 256], cells: Box<[u32]>, width: u32, starts: [u32; 2]) -> Option<Self> {
-        let columns = width.checked_sub(1)?;
-        if starts[0] != 0 || classes.iter().any(|column| u32::from(*column) >= columns) {
-            return None;
-        }
-        let (anchored, floating) = cells.split_at_checked(starts[1] as usize)?;
-        let walkers = [Walker::of(&classes, anchored, width, 0)?, Walker::of(&classes, floating, width, starts[1])?];
-        Some(Self { classes, cells, width, starts, walkers })
+    /// Rows of `width` cells: a cell holds the index of the first cell of the next row, and the last of a row the number of the
+    /// end class of its state. The walkers are the same as these, which are what is digested, and what a kernel walks.
+    fn cells(&self) -> &[u32] {
+        let [anchored, floating] = &self.walkers;
+        let made = || anchored.cells(self.width, 0).chain(floating.cells(self.width, self.starts[1])).collect();
+        self.cells.get_or_init(made)
     }
 
     /// The end classes of `bytes` in both automata.
@@ -126,15 +131,15 @@ impl Table {
         let [mut anchored, mut floating] = self.starts;
         for byte in bytes {
             let column = u32::from(self.classes[usize::from(*byte)]);
-            anchored = self.cells[(anchored + column) as usize];
-            floating = self.cells[(floating + column) as usize];
+            anchored = self.cells()[(anchored + column) as usize];
+            floating = self.cells()[(floating + column) as usize];
         }
-        [anchored, floating].map(|row| self.cells[(row + self.width - 1) as usize])
+        [anchored, floating].map(|row| self.cells()[(row + self.width - 1) as usize])
     }
 
     /// For others who walk it.
     pub(super) fn view(&self) -> Automata<'_> {
-        Automata { classes: &self.classes, cells: &self.cells, width: self.width, starts: self.starts }
+        Automata { classes: &self.classes, cells: self.cells(), width: self.width, starts: self.starts }
     }
 
     /// The greatest end class of each automaton.
@@ -144,15 +149,40 @@ impl Table {
 
     /// How many cells there are.
     pub(super) fn len(&self) -> usize {
-        self.cells.len()
+        self.walkers.iter().map(Walker::states).sum::<usize>() * self.width as usize
     }
 
     /// The canonical form: column of each byte, width, both starts, number of cells, cells; numbers
     /// are 32 bits, little-endian.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.classes);
-        let head = [self.width, self.starts[0], self.starts[1], self.cells.len() as u32];
-        out.extend(head.iter().chain(&self.cells).flat_map(|number| number.to_le_bytes()));
+        let head = [self.width, self.starts[0], self.starts[1], self.cells().len() as u32];
+        out.extend(head.iter().chain(self.cells()).flat_map(|number| number.to_le_bytes()));
+    }
+
+    /// The form that is kept: column of each byte, width, and both walkers ([`Walker::write`]).
+    pub(super) fn write_walkers(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.classes);
+        out.extend(self.width.to_le_bytes());
+        self.walkers.iter().for_each(|walker| walker.write(out));
+    }
+
+    /// What [`Table::write_walkers`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError::Damaged`]
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let classes = *reader.array()?;
+        let width = reader.number()?;
+        let columns = width.checked_sub(1).filter(|columns| *columns <= 256).ok_or(DecodeError::Damaged("width"))?;
+        if classes.iter().any(|column| u32::from(*column) >= columns) {
+            return Err(DecodeError::Damaged("columns"));
+        }
+        let walkers = [Walker::read(reader, &classes, width)?, Walker::read(reader, &classes, width)?];
+        let rows = walkers.each_ref().map(|walker| u32::try_from(walker.states()).ok()?.checked_mul(width));
+        let [Some(floating), Some(rest)] = rows else { return Err(DecodeError::Damaged("states")) };
+        floating.checked_add(rest).ok_or(DecodeError::Damaged("states"))?;
+        Ok(Self { classes, cells: OnceLock::new(), width, starts: [0, floating], walkers })
     }
 }
 

@@ -3,9 +3,15 @@
 //! Most states of a policy's automata have one way on, or none: names that are spelt out, and what comes after all
 //! is decided. Rows of cells for them would fill caches with copies of one number. So a state is a [`Node`]: spelt out
 //! text is compared at once, what can't change any more ends the walk, and a state that waits for one byte looks for
-//! it. Only states that really branch have a row. What a walk answers is what the cells say, state by state.
+//! it. Only states that really branch have a row, and most of those only of the few ways that are not the usual one. What a walk
+//! answers is what the cells say, state by state.
+
+mod few;
+mod kept;
 
 use memchr::memchr;
+
+use self::few::Few;
 
 /// One automaton.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +21,7 @@ pub(super) struct Walker {
     nodes: Box<[Node]>,
     /// Texts of [`Way::Text`].
     text: Box<[u8]>,
-    /// Rows of [`Way::Row`]: a node by column.
+    /// Rows of [`Way::Row`] and [`Way::Few`].
     rows: Box<[u32]>,
     start: u32,
 }
@@ -38,14 +44,16 @@ enum Way {
     Text { at: u32, length: u32, next: u32, other: u32 },
     /// Until this byte nothing changes; it leads to `next`.
     Until { byte: u8, next: u32 },
-    /// By column, from here in `rows`.
+    /// By column: from here in `rows` the node of each.
     Row(u32),
+    /// By column: from here in `rows` a [`Few`].
+    Few(u32),
 }
 
 impl Walker {
     /// The automaton of `cells`, in rows of a cell for each column and the end class; a cell is where its row begins, plus `base`.
-    /// `classes` gives the column of a byte. It starts in the first row. `None`: there is none, or a cell leads to no row.
-    pub(super) fn of(classes: &[u8; 256], cells: &[u32], width: u32, base: u32) -> Option<Self> {
+    /// `classes` gives the column of a byte. It starts in the first row.
+    pub(super) fn of(classes: &[u8; 256], cells: &[u32], width: u32, base: u32) -> Self {
         let columns = width as usize - 1;
         let mut only = vec![None; columns];
         let mut count = vec![0_usize; columns];
@@ -56,7 +64,7 @@ impl Walker {
         for (only, count) in only.iter_mut().zip(&count) {
             *only = only.filter(|_| *count == 1);
         }
-        let rows = Rows::of(cells, width, base)?;
+        let rows = Rows { cells, width: width as usize, base };
         let states = rows.len();
         let mut maker = Maker { rows, only: &only, nodes: vec![None; states], text: Vec::new() };
         (0..states).for_each(|state| maker.make(state));
@@ -65,13 +73,15 @@ impl Walker {
             let way = way.unwrap_or_else(|| {
                 // As many cells as the table has, at most.
                 let at = branches.len() as u32;
-                branches.extend(maker.rows.row(state).iter().map(|cell| maker.rows.number(*cell)));
-                Way::Row(at)
+                let row: Vec<u32> = maker.rows.row(state).iter().map(|cell| maker.rows.number(*cell)).collect();
+                let (way, row) = Few::of(&row).map_or((Way::Row(at), row), |few| (Way::Few(at), few));
+                branches.extend(row);
+                way
             });
             Node { way, end: maker.rows.end(state) }
         });
         let nodes = nodes.collect();
-        Some(Self { columns: *classes, nodes, text: maker.text.into(), rows: branches.into(), start: 0 })
+        Self { columns: *classes, nodes, text: maker.text.into(), rows: branches.into(), start: 0 }
     }
 
     /// The greatest end class of a state.
@@ -91,6 +101,13 @@ impl Walker {
                     let Some((byte, after)) = rest.split_first() else { return node.end };
                     rest = after;
                     self.rows[row as usize + usize::from(self.columns[usize::from(*byte)])]
+                }
+                Way::Few(row) => {
+                    let Some((byte, after)) = rest.split_first() else { return node.end };
+                    // A row is whole, as all are.
+                    let Some(few) = Few::at(&self.rows[row as usize..]) else { return node.end };
+                    rest = after;
+                    few.get(self.columns[usize::from(*byte)])
                 }
                 Way::Text { at, length, next, other } => {
                     let text = &self.text[at as usize..(at + length) as usize];
@@ -144,24 +161,6 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(cells: &'a [u32], width: u32, base: u32) -> Option<Self> {
-        let rows = Self { cells, width: width as usize, base };
-        // Most cells are as the one before.
-        let mut known = None;
-        let mut is_row = |cell: &u32| {
-            if known != Some(*cell) {
-                let at = cell.wrapping_sub(base);
-                if at as usize >= cells.len() || !at.is_multiple_of(width) {
-                    return false;
-                }
-                known = Some(*cell);
-            }
-            true
-        };
-        let is_whole = !cells.is_empty() && cells.len().is_multiple_of(rows.width);
-        (is_whole && (0..rows.len()).all(|state| rows.row(state).iter().all(&mut is_row))).then_some(rows)
-    }
-
     fn len(&self) -> usize {
         self.cells.len() / self.width
     }
@@ -264,13 +263,14 @@ impl Maker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::Reader;
     use super::*;
 
     /// Rows over `abc` and anything else, the last column.
     fn walker(rows: &[[u32; 4]], ends: &[u32]) -> Walker {
         let mut classes = [3; 256];
         (0..).zip(b"abc").for_each(|(class, byte)| classes[usize::from(*byte)] = class);
-        Walker::of(&classes, &cells(rows, ends, 7), 5, 7).unwrap()
+        Walker::of(&classes, &cells(rows, ends, 7), 5, 7)
     }
 
     /// The same as cells that begin at `base`.
@@ -294,6 +294,10 @@ mod tests {
             }
             texts = texts.iter().flat_map(|text| b"abcx".map(|byte| [text.as_slice(), &[byte]].concat())).collect();
         }
+        assert_eq!(walker.cells(5, 7).collect::<Vec<u32>>(), cells(rows, ends, 7));
+        let mut kept = Vec::new();
+        walker.write(&mut kept);
+        assert_eq!(Walker::read(&mut Reader(&kept), &walker.columns, 5).as_ref(), Ok(&walker));
         walker
     }
 
@@ -303,7 +307,7 @@ mod tests {
         let walker = agrees(&[[1, 4, 4, 4], [4, 2, 4, 4], [4, 4, 3, 4], [4, 4, 4, 4], [4, 4, 4, 4]], &[0, 0, 0, 1, 0]);
         assert_eq!(walker.nodes[0].way, Way::Text { at: 0, length: 3, next: 3, other: 4 });
         assert_eq!(walker.nodes[1].way, Way::Text { at: 1, length: 2, next: 3, other: 4 });
-        assert_eq!((&*walker.text, walker.rows.len()), (&b"abc"[..], 4));
+        assert_eq!((&*walker.text, walker.rows.len()), (&b"abc"[..], 3));
     }
 
     #[test]
@@ -326,20 +330,5 @@ mod tests {
         agrees(&[[1, 2, 2, 2], [2, 0, 2, 2], [2, 2, 2, 2]], &[1, 1, 1]);
         agrees(&[[1, 2, 2, 2], [2, 0, 2, 2], [2, 2, 2, 2]], &[1, 0, 0]);
         agrees(&[[1, 3, 3, 3], [3, 2, 3, 3], [1, 3, 3, 3], [3, 3, 3, 3]], &[0, 0, 0, 1]);
-    }
-
-    #[test]
-    fn a_cell_leads_to_the_beginning_of_a_row() {
-        let whole = cells(&[[1, 0, 0, 0], [1, 1, 1, 1]], &[0, 3], 7);
-        let is_one = |cells: &[u32]| Walker::of(&[3; 256], cells, 5, 7).is_some();
-        assert!(is_one(&whole));
-        for wrong in [0, 6, 8, 11, 13, 17, u32::MAX] {
-            for at in [0, 1, 3, 8] {
-                let mut cells = whole.clone();
-                cells[at] = wrong;
-                assert!(!is_one(&cells), "{wrong} at {at}");
-            }
-        }
-        assert!(!is_one(&[]) && !is_one(&whole[..9]));
     }
 }
