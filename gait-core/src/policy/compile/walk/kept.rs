@@ -25,7 +25,7 @@ impl Walker {
                 Way::Text { at, length, next, other } => [TEXT, *end, at, length, next, other],
                 Way::Until { byte, next } => [UNTIL, *end, byte.into(), next, 0, 0],
                 Way::Row(at) => [ROW, *end, at, 0, 0, 0],
-                Way::Few(at) => [FEW, *end, at, 0, 0, 0],
+                Way::Few(Few { columns: [low, high], usual, at }) => [FEW, *end, low, high, usual, at],
             });
         }
         put(&self.rows);
@@ -71,10 +71,7 @@ impl Walker {
             }
             Way::Until { next, .. } => node(next).is_some(),
             Way::Row(at) => are_nodes(self.rows.get(at as usize..).and_then(|rows| rows.get(..columns))),
-            Way::Few(at) => self.rows.get(at as usize..).and_then(Few::at).is_some_and(|few| {
-                let others = few.others.get(..few.columns.count_ones() as usize);
-                columns <= Few::COLUMNS && node(few.usual).is_some() && are_nodes(others)
-            }),
+            Way::Few(few) => columns <= Few::COLUMNS && node(few.usual).is_some() && are_nodes(few.others(&self.rows)),
         };
         !self.nodes.is_empty() && self.nodes.iter().all(leads)
     }
@@ -114,12 +111,7 @@ impl Walker {
                 Way::Text { at, length: 1, next, other } => all_but(other, self.text[at as usize], next),
                 Way::Text { at, other, .. } => all_but(other, self.text[at as usize], spelling[at as usize + 1]),
                 Way::Row(at) => row.copy_from_slice(&self.rows[at as usize..at as usize + columns]),
-                Way::Few(at) => {
-                    let few = Few::at(&self.rows[at as usize..]);
-                    (0..)
-                        .zip(&mut row)
-                        .for_each(|(column, cell)| *cell = few.as_ref().map_or(0, |few| few.get(column)));
-                }
+                Way::Few(few) => (0..).zip(&mut row).for_each(|(column, cell)| *cell = few.get(column, &self.rows)),
             }
             let cells: Vec<u32> = row.iter().map(|state| base + state * width).chain([*end]).collect();
             cells
@@ -134,7 +126,7 @@ fn node(numbers: [u32; 6]) -> Option<Node> {
         (TEXT, [at, length, next, other]) => Way::Text { at, length, next, other },
         (UNTIL, [byte, next, 0, 0]) => Way::Until { byte: byte.try_into().ok()?, next },
         (ROW, [at, 0, 0, 0]) => Way::Row(at),
-        (FEW, [at, 0, 0, 0]) => Way::Few(at),
+        (FEW, [low, high, usual, at]) => Way::Few(Few { columns: [low, high], usual, at }),
         _ => return None,
     };
     Some(Node { way, end })

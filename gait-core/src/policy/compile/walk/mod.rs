@@ -46,8 +46,8 @@ enum Way {
     Until { byte: u8, next: u32 },
     /// By column: from here in `rows` the node of each.
     Row(u32),
-    /// By column: from here in `rows` a [`Few`].
-    Few(u32),
+    /// By column, of which most are alike.
+    Few(Few),
 }
 
 impl Walker {
@@ -74,9 +74,10 @@ impl Walker {
                 // As many cells as the table has, at most.
                 let at = branches.len() as u32;
                 let row: Vec<u32> = maker.rows.row(state).iter().map(|cell| maker.rows.number(*cell)).collect();
-                let (way, row) = Few::of(&row).map_or((Way::Row(at), row), |few| (Way::Few(at), few));
-                branches.extend(row);
-                way
+                Few::of(&row, &mut branches).map(Way::Few).unwrap_or_else(|| {
+                    branches.extend(row);
+                    Way::Row(at)
+                })
             });
             Node { way, end: maker.rows.end(state) }
         });
@@ -102,12 +103,10 @@ impl Walker {
                     rest = after;
                     self.rows[row as usize + usize::from(self.columns[usize::from(*byte)])]
                 }
-                Way::Few(row) => {
+                Way::Few(few) => {
                     let Some((byte, after)) = rest.split_first() else { return node.end };
-                    // A row is whole, as all are.
-                    let Some(few) = Few::at(&self.rows[row as usize..]) else { return node.end };
                     rest = after;
-                    few.get(self.columns[usize::from(*byte)])
+                    few.get(self.columns[usize::from(*byte)], &self.rows)
                 }
                 Way::Text { at, length, next, other } => {
                     let text = &self.text[at as usize..(at + length) as usize];
@@ -307,7 +306,7 @@ mod tests {
         let walker = agrees(&[[1, 4, 4, 4], [4, 2, 4, 4], [4, 4, 3, 4], [4, 4, 4, 4], [4, 4, 4, 4]], &[0, 0, 0, 1, 0]);
         assert_eq!(walker.nodes[0].way, Way::Text { at: 0, length: 3, next: 3, other: 4 });
         assert_eq!(walker.nodes[1].way, Way::Text { at: 1, length: 2, next: 3, other: 4 });
-        assert_eq!((&*walker.text, walker.rows.len()), (&b"abc"[..], 3));
+        assert_eq!((&*walker.text, walker.rows.len()), (&b"abc"[..], 0));
     }
 
     #[test]
