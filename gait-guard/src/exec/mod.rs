@@ -225,7 +225,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let (mut report, prepared, loaded) = std::thread::scope(|scope| {
         let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || probes::load(options));
         let report = host::probe();
-        let prepared = Prepared::of(&request, &cache);
+        let prepared = Prepared::of(&request, path, &cache);
         let loaded = loading.ok().and_then(|thread| thread.join().ok());
         (report, prepared, loaded.unwrap_or_else(|| probes::load(options)))
     });
@@ -242,9 +242,6 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     for rejected in &settled.choice.rejected {
         debug!(engine = rejected.engine.name(), stage = rejected.stage.name(), "not used: {}", rejected.reason);
     }
-    let unsealed = crate::session::unsealed_runs(&request.state);
-    let (passed, withheld) = (prepared.environment.len() as u32, prepared.withheld);
-    let command = Command::new(&request.command, prepared.environment, path)?;
     let mut layers = request.demands.layers(&report, rules.policy())?;
     // What the supervisor opens for the agent still can't be mapped executable.
     let noexec_root = if layers.has(host::Layer::Noexec) { mount::noexec_root().ok() } else { None };
@@ -264,16 +261,8 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     };
 
     let (programs, ring_bytes) = settled.programs();
-    let facts = plan::Facts {
-        choice: &settled.choice,
-        variables: &prepared.variables,
-        policy_yaml: &prepared.policy_yaml,
-        passed,
-        removed: withheld,
-        programs,
-        ring_bytes,
-    };
-    let plan = plan::plan(&request, &layers, &rules, landlock.as_ref(), &facts)?;
+    let decider = plan::Decider { choice: &settled.choice, programs, ring_bytes };
+    let plan = plan::plan(prepared.draft, &layers, landlock.as_ref(), &decider)?;
     let Settled { choice, lsm, mut probes } = settled;
     let mut self_test = plan::self_tests(&report);
     self_test.extend(hybrid.as_ref().map(|hybrid| plan::hybrid_test(&hybrid.grants)));
@@ -289,7 +278,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         key: request.key,
         key_source: request.key_source,
         plan,
-        host: host::facts(),
+        host: prepared.host,
         self_test,
         engine: EngineName::Notify,
         enforcement,
@@ -320,7 +309,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
         timeout,
         probes: probes.as_mut(),
     };
-    let ended = run(&command, terms, wards);
+    let ended = run(&prepared.command, terms, wards);
     debug!("the agent's tree has ended");
     if let (Some(watching), Some(probes)) = (watching, &probes) {
         watching.end(&session, probes);
@@ -343,6 +332,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     match (ended, finished) {
         (Ok(end), Ok(finished)) => {
             let (engine, degraded) = (choice.engine, layers.degraded());
+            let (withheld, unsealed) = (prepared.withheld, prepared.unsealed);
             Ok(Ran { end, finished, engine, layers: layers.names(), degraded, withheld, unsealed })
         }
         (Ok(_), Err(error)) => Err(error),

@@ -192,13 +192,9 @@ pub(super) fn variables(request: &Request, tmp: &Path) -> Variables {
     Variables { workspace: spell(&request.workspace), home: request.home.as_deref().map(spell), tmp: Some(spell(tmp)) }
 }
 
-/// What else the plan is made of.
-pub(super) struct Facts<'a> {
+/// What the plan says of the engine.
+pub(super) struct Decider<'a> {
     pub choice: &'a Choice,
-    pub variables: &'a Variables,
-    pub policy_yaml: &'a [u8],
-    pub passed: u32,
-    pub removed: u32,
     /// BPF programs in force.
     pub programs: &'a [Attached],
     /// Bytes of their ring.
@@ -230,51 +226,40 @@ fn bpf(programs: &[Attached], ring_bytes: u32) -> BpfPlan {
     }
 }
 
-/// The plan, with its digest.
-pub(super) fn plan(
+/// What the plan says of the request, whatever the engine and the layers will be.
+pub(super) fn draft(
     request: &Request,
-    layers: &Layers,
     rules: &PolicyRules,
-    landlock: Option<&Domain>,
-    facts: &Facts<'_>,
+    policy_yaml: &[u8],
+    variables: &Variables,
+    environment: EnvironmentPlan,
 ) -> Result<Plan, PlanError> {
     let argv: Vec<Vec<u8>> = request.command.iter().map(|arg| arg.as_encoded_bytes().to_vec()).collect();
     let sha = |bytes: &[u8]| Sha256Hex::of(bytes).to_string();
-    let opens = facts.choice.engine.opens();
     let raw = request.capture == CaptureMode::Raw;
-    let plan = Plan {
+    let policy = rules.policy();
+    Ok(Plan {
         engine_requested: request.engine.name().into(),
-        engine: facts.choice.engine.name().into(),
-        engine_rejected: facts.choice.rejected.iter().map(rejected).collect(),
-        bpf: bpf(facts.programs, facts.ring_bytes),
-        layers: layers.names(),
-        degraded: layers.degraded(),
-        allow_degraded: layers.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
-        landlock: landlock.map(|domain| domain.plan.clone()).unwrap_or_default(),
-        seccomp: SeccompPlan {
-            filter_digest: sha(&filter::bytes(&filter::filter(opens))),
-            notified: filter::notified(opens).len() as u32,
-            denied: TABLE.iter().filter(|call| call.class == Class::Deny).count() as u32,
-        },
+        allow_degraded: request.demands.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
         policy: PolicyPlan {
-            digest: rules.policy().digest()?.to_string(),
-            file_sha256: sha(facts.policy_yaml),
+            digest: policy.digest()?.to_string(),
+            file_sha256: sha(policy_yaml),
             source_sha256: sha(&request.policy_source),
             tables_sha256: rules.tables_sha256()?.to_string(),
-            extensions: rules.policy().extensions().into_iter().map(str::to_owned).collect(),
+            extensions: policy.extensions().into_iter().map(str::to_owned).collect(),
         },
         floor: FLOOR.into(),
         capture_mode: if raw { "raw" } else { "reference" }.into(),
         context: PlanContext {
             identity: request.identity.clone(),
-            workspace: facts.variables.workspace.clone(),
+            workspace: variables.workspace.clone(),
             risk_class: request.risk_class.clone(),
         },
-        environment: EnvironmentPlan { passed: facts.passed, removed: facts.removed },
+        environment,
         variables: PlanVariables {
-            workspace: facts.variables.workspace.clone(),
-            home: facts.variables.home.clone().unwrap_or_default(),
-            tmp: facts.variables.tmp.clone().unwrap_or_default(),
+            workspace: variables.workspace.clone(),
+            home: variables.home.clone().unwrap_or_default(),
+            tmp: variables.tmp.clone().unwrap_or_default(),
         },
         command: CommandPlan {
             argc: argv.len() as u64,
@@ -283,6 +268,30 @@ pub(super) fn plan(
             argv: raw.then(|| argv.iter().map(|arg| name(arg)).collect()),
         },
         ..Plan::default()
+    })
+}
+
+/// The plan, with its digest.
+pub(super) fn plan(
+    draft: Plan,
+    layers: &Layers,
+    landlock: Option<&Domain>,
+    decider: &Decider<'_>,
+) -> Result<Plan, PlanError> {
+    let opens = decider.choice.engine.opens();
+    let plan = Plan {
+        engine: decider.choice.engine.name().into(),
+        engine_rejected: decider.choice.rejected.iter().map(rejected).collect(),
+        bpf: bpf(decider.programs, decider.ring_bytes),
+        layers: layers.names(),
+        degraded: layers.degraded(),
+        landlock: landlock.map(|domain| domain.plan.clone()).unwrap_or_default(),
+        seccomp: SeccompPlan {
+            filter_digest: Sha256Hex::of(filter::bytes(&filter::filter(opens))).to_string(),
+            notified: filter::notified(opens).len() as u32,
+            denied: TABLE.iter().filter(|call| call.class == Class::Deny).count() as u32,
+        },
+        ..draft
     };
     Ok(plan.seal()?)
 }

@@ -4,27 +4,31 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use gait_core::guarded::{EnvironmentPlan, Host, Plan};
 use gait_core::intent::Context;
-use gait_core::policy::{Policy, Variables};
+use gait_core::policy::Policy;
 
 use super::{Engine, ExecError, Request, Scratch, plan};
 use crate::bpf::image::Image;
 use crate::cache::Cache;
+use crate::host;
 use crate::hybrid::{self, GrantError, Grants};
 use crate::intent::Translator;
 use crate::kernel::Setup;
+use crate::launch::Command;
 use crate::layer::environment::scrub;
 use crate::layer::landlock::{Domain, LandlockError, domain};
 use crate::layer::seccomp::Opens;
-use crate::session::{Dirs, Enforcement, GuardedPaths, PolicyRules, guarded_paths};
+use crate::session::{Dirs, Enforcement, GuardedPaths, PolicyRules, guarded_paths, unsealed_runs};
 
 /// What a run needs besides the kernel's programs.
 pub(super) struct Prepared {
     pub(super) scratch: Scratch,
-    pub(super) environment: Vec<(OsString, OsString)>,
+    pub(super) command: Command,
     pub(super) withheld: u32,
     pub(super) translator: Translator,
-    pub(super) variables: Variables,
+    /// What the plan says of all this.
+    pub(super) draft: Plan,
     pub(super) rules: PolicyRules,
     /// The effective policy as text.
     pub(super) policy_yaml: Vec<u8>,
@@ -36,6 +40,9 @@ pub(super) struct Prepared {
     pub(super) ahead: Option<Ahead>,
     /// The domain under the engine `notify`, where that may be the engine.
     pub(super) landlock: Option<Result<Domain, LandlockError>>,
+    pub(super) host: Host,
+    /// Runs of before that nobody sealed.
+    pub(super) unsealed: Vec<String>,
 }
 
 /// What the engine `hybrid` needs of the policy.
@@ -55,7 +62,7 @@ impl Ahead {
 }
 
 impl Prepared {
-    pub(super) fn of(request: &Request, cache: &Cache) -> Result<Self, ExecError> {
+    pub(super) fn of(request: &Request, path: Option<&OsStr>, cache: &Cache) -> Result<Self, ExecError> {
         let scratch = Scratch::make(&request.workspace)?;
         let (environment, withheld) = environment(request, &scratch);
         let workspace = request.workspace.as_os_str().as_encoded_bytes();
@@ -69,6 +76,9 @@ impl Prepared {
             effective.map_err(|cause| ExecError::Policy { path: request.policy_path.clone(), cause })
         })?;
         let policy_yaml = rules.policy().to_yaml().into_bytes();
+        let passed = EnvironmentPlan { passed: environment.len() as u32, removed: withheld };
+        let draft = plan::draft(request, &rules, &policy_yaml, &variables, passed)?;
+        let command = Command::new(&request.command, environment, path)?;
         let dirs = Dirs {
             state: request.state.clone(),
             out: request.out.clone(),
@@ -86,10 +96,10 @@ impl Prepared {
         let landlock = may_be_notify.then(|| superset(request, &rules, Opens::Held));
         Ok(Self {
             scratch,
-            environment,
+            command,
             withheld,
             translator,
-            variables,
+            draft,
             rules,
             policy_yaml,
             dirs,
@@ -97,6 +107,8 @@ impl Prepared {
             paths,
             ahead,
             landlock,
+            host: host::facts(),
+            unsealed: unsealed_runs(&request.state),
         })
     }
 }
