@@ -253,7 +253,7 @@ pub(super) fn plan(
         allow_degraded: layers.dispensable.iter().map(|layer| layer.name().to_owned()).collect(),
         landlock: landlock.map(|domain| domain.plan.clone()).unwrap_or_default(),
         seccomp: SeccompPlan {
-            filter_digest: sha(&filter::bytes(&filter::filter(opens))),
+            filter_digest: sha(&filter::bytes(filter::filter(opens))),
             notified: filter::notified(opens).len() as u32,
             denied: TABLE.iter().filter(|call| call.class == Class::Deny).count() as u32,
         },
