@@ -287,7 +287,7 @@ pub(super) fn plan(
         degraded: layers.degraded(),
         landlock: landlock.map(|domain| domain.plan.clone()).unwrap_or_default(),
         seccomp: SeccompPlan {
-            filter_digest: Sha256Hex::of(filter::bytes(&filter::filter(opens))).to_string(),
+            filter_digest: Sha256Hex::of(filter::bytes(filter::filter(opens))).to_string(),
             notified: filter::notified(opens).len() as u32,
             denied: TABLE.iter().filter(|call| call.class == Class::Deny).count() as u32,
         },

@@ -194,7 +194,7 @@ const CANARY_ERROR: Errno = Errno::BADE;
 
 /// A whole launch whose `execve` the supervisor's side answers with an error of its own: the filter fires, the listener
 /// receives, the answer arrives. What else is needed of a child is tried on it before (`exec_stop`, `network`): a second one would
-/// cost another copy of the tables of this process's memory.
+/// cost another filter, and the wait for its end.
 fn canary(on_it: &mut Option<[State; 2]>) -> Result<(), Failed> {
     let at = |errno| Failed { step: Step::Seccomp, errno };
     let argv = ["/proc/self/exe".into()];

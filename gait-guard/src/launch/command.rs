@@ -3,6 +3,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -33,9 +34,9 @@ pub enum CommandError {
 /// A command that can be tried.
 #[derive(Clone, Debug)]
 pub struct Command {
-    programs: Vec<CString>,
-    argv: Vec<CString>,
-    environment: Vec<CString>,
+    programs: Arc<[CString]>,
+    argv: Arc<[CString]>,
+    environment: Arc<[CString]>,
 }
 
 impl Command {
@@ -78,6 +79,11 @@ impl Command {
     /// `NAME=value` lines.
     pub fn environment(&self) -> &[CString] {
         &self.environment
+    }
+
+    /// Programs, arguments and environment, for a child that may outlive this.
+    pub(super) fn texts(&self) -> [Arc<[CString]>; 3] {
+        [&self.programs, &self.argv, &self.environment].map(Arc::clone)
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Confinement<'a> {
     pub landlock: Option<BorrowedFd<'a>>,
     /// What the command starts with blocked, if not what the calling thread has.
     pub blocked: Option<SignalSet>,
-    /// Other standard descriptors than the caller's.
+    /// Other standard descriptors than the caller's, which stay open until the child is released.
     pub stdio: [Option<BorrowedFd<'a>>; 3],
     /// A control group of its own.
     pub group: Option<BorrowedFd<'a>>,
@@ -45,7 +45,8 @@ impl Default for Confinement<'_> {
 /// The step at which it failed; then nothing is left running.
 pub fn hold(command: &Command, confinement: &Confinement<'_>) -> Result<Held, Failed> {
     let filter = program::filter(confinement.opens);
-    let recipe = Recipe::new(command.programs(), command.argv(), command.environment(), &filter, confinement.landlock);
+    let [programs, argv, environment] = command.texts();
+    let recipe = Recipe::new(programs, argv, environment, filter, confinement.landlock);
     let recipe = recipe.map_err(|errno: Errno| Failed { step: Step::Seccomp, errno })?;
-    child::start(&recipe.stdio(confinement.stdio).blocked(confinement.blocked).group(confinement.group))
+    child::start(recipe.stdio(confinement.stdio).blocked(confinement.blocked).group(confinement.group))
 }

@@ -35,7 +35,7 @@ pub struct Terms<'a> {
     pub stop: BorrowedFd<'a>,
     /// Who decides opens.
     pub opens: Opens,
-    /// Called right before (true) and right after (false) the fork of the agent, by the thread that forks: what is forked
+    /// Called right before (true) and right after (false) the agent is made, by the thread that makes it: what that thread makes
     /// between is of the tree. An error ends the start.
     pub scope: &'a (dyn Fn(bool) -> io::Result<()> + Sync),
     /// Called while the agent is made, which does not run before it has returned. An error ends the start.

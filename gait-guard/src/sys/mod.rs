@@ -10,6 +10,7 @@ pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod ptrace;
+mod raw;
 pub mod signal;
 pub mod socket;
 pub mod thread;

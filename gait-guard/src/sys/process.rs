@@ -7,6 +7,8 @@ use rustix::fd::{FromRawFd, OwnedFd};
 use rustix::io::{self, Errno};
 use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
+use super::raw::Mask;
+
 /// Which side of [`fork`] this is.
 #[derive(Debug)]
 pub enum Fork {
@@ -146,9 +148,10 @@ impl SignalSet {
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// The address of the set, for the child that [`super::child`] makes.
-    pub(super) fn as_ptr(&self) -> *const libc::sigset_t {
-        ptr::from_ref(&self.0)
+    /// The set as the kernel has it, for the child that [`super::child`] makes.
+    pub(super) fn mask(&self) -> Mask {
+        // SAFETY: the kernel's set is the first eight bytes of the C library's, which is aligned alike and larger.
+        unsafe { ptr::from_ref(&self.0).cast::<Mask>().read() }
     }
 }
 

@@ -4,6 +4,8 @@
 //! several hundred. This one is a binary search over ranges of equal verdicts. The kernel answers
 //! the unconditional ALLOWs from its own bitmap without running it at all (Linux 5.11).
 
+use std::sync::LazyLock;
+
 use libc::sock_filter as Instruction;
 use rustix::io::Errno;
 
@@ -27,8 +29,19 @@ const NR: u32 = 0;
 const ARCH: u32 = 4;
 const ARGS: u32 = 16;
 
-/// The whole filter.
-pub fn filter(opens: Opens) -> Vec<Instruction> {
+/// The whole filter, made once: a run probes the host with one, writes its digest down and starts the agent behind it.
+pub fn filter(opens: Opens) -> &'static [Instruction] {
+    static HELD: LazyLock<Vec<Instruction>> = LazyLock::new(|| made(Opens::Held));
+    static DECIDED: LazyLock<Vec<Instruction>> = LazyLock::new(|| made(Opens::Decided));
+    static SEEN: LazyLock<Vec<Instruction>> = LazyLock::new(|| made(Opens::Seen));
+    match opens {
+        Opens::Held => &HELD,
+        Opens::Decided => &DECIDED,
+        Opens::Seen => &SEEN,
+    }
+}
+
+fn made(opens: Opens) -> Vec<Instruction> {
     let mut program = vec![
         step(LOAD, ARCH),
         jump(JUMP_EQUAL, AUDIT_ARCH_X86_64, 1, 0),

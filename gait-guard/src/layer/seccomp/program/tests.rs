@@ -43,7 +43,7 @@ fn run(program: &[Instruction], data: &Data) -> u32 {
 
 fn action(name: &str, args: [u64; 6]) -> u32 {
     let nr = TABLE.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name}")).nr;
-    run(&filter(Opens::Held), &Data { nr: nr.into(), arch: AUDIT_ARCH_X86_64, args })
+    run(filter(Opens::Held), &Data { nr: nr.into(), arch: AUDIT_ARCH_X86_64, args })
 }
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -54,7 +54,7 @@ const NOSYS: u32 = libc::SECCOMP_RET_ERRNO | 38;
 fn every_number_is_classified_and_gets_the_answer_of_its_class() {
     let program = filter(Opens::Held);
     for nr in 0..=u32::from(LAST_KNOWN) {
-        let got = run(&program, &Data { nr, arch: AUDIT_ARCH_X86_64, args: [0; 6] });
+        let got = run(program, &Data { nr, arch: AUDIT_ARCH_X86_64, args: [0; 6] });
         let expected = match syscall(nr.into()).map(|s: &Syscall| s.class) {
             Some(Class::Allow | Class::Meta) => ALLOW,
             Some(Class::Absent) => NOSYS,
@@ -88,7 +88,7 @@ fn the_table_is_in_order() {
 #[test]
 fn numbers_above_the_last_known_do_not_exist() {
     for nr in [470, 471, 1000, 0x3fff_ffff] {
-        assert_eq!(run(&filter(Opens::Held), &Data { nr, arch: AUDIT_ARCH_X86_64, args: [0; 6] }), NOSYS);
+        assert_eq!(run(filter(Opens::Held), &Data { nr, arch: AUDIT_ARCH_X86_64, args: [0; 6] }), NOSYS);
     }
 }
 
@@ -96,7 +96,7 @@ fn numbers_above_the_last_known_do_not_exist() {
 fn foreign_abis_are_killed() {
     let kill = libc::SECCOMP_RET_KILL_PROCESS;
     for (nr, arch) in [(1, 0x4000_0003), (0x4000_0001, AUDIT_ARCH_X86_64), (u32::MAX, AUDIT_ARCH_X86_64)] {
-        assert_eq!(run(&filter(Opens::Held), &Data { nr, arch, args: [0; 6] }), kill, "{nr:#x}");
+        assert_eq!(run(filter(Opens::Held), &Data { nr, arch, args: [0; 6] }), kill, "{nr:#x}");
     }
 }
 
@@ -166,7 +166,7 @@ fn where_the_kernel_decides_opens_only_handles_are_held() {
     let filter = filter(Opens::Decided);
     let action = |name: &str, args: [u64; 6]| {
         let nr = TABLE.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name}")).nr;
-        run(&filter, &Data { nr: nr.into(), arch: AUDIT_ARCH_X86_64, args })
+        run(filter, &Data { nr: nr.into(), arch: AUDIT_ARCH_X86_64, args })
     };
     let handle = libc::O_PATH as u64;
     assert_eq!(action("openat", [0, 0, 0, 0, 0, 0]), ALLOW);
@@ -195,7 +195,7 @@ fn where_the_kernel_decides_opens_only_handles_are_held() {
 
 #[test]
 fn only_plain_reads_run_by_themselves_and_only_where_asked_for() {
-    let answer = |opens, nr: u32, args| run(&filter(opens), &Data { nr, arch: AUDIT_ARCH_X86_64, args });
+    let answer = |opens, nr: u32, args| run(filter(opens), &Data { nr, arch: AUDIT_ARCH_X86_64, args });
     let (held, runs) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
     let at = |flags: i32| [0, 0, flags as u32 as u64, 0, 0, 0];
     let plain = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
