@@ -1,11 +1,13 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
+use std::ptr;
 
 use rustix::process::{Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
 use super::*;
 use crate::layer::seccomp::{Opens, program};
+use crate::sys::ptrace;
 
 /// What no call gives.
 const UNTOUCHED: i32 = 4242;
@@ -180,5 +182,40 @@ fn a_held_child_ends_with_the_thread_that_made_it_and_leaves_the_memory() {
     let held = std::thread::spawn(move || start(recipe()).unwrap()).join().unwrap();
     assert_eq!(end_of(held.pid).terminating_signal(), Some(Signal::KILL.as_raw()));
     let (executed, end) = see_through(start(recipe()).unwrap());
+    assert_eq!((executed, end.exit_status()), (Ok(()), Some(0)));
+}
+
+/// The list of robust futexes that the kernel would walk at the end of a thread; 0 is the calling one.
+fn robust_list(tid: i32) -> usize {
+    let (mut head, mut length) = (usize::MAX, 0_usize);
+    // SAFETY: the kernel writes one address and one length.
+    let done = unsafe { libc::syscall(libc::SYS_get_robust_list, tid, &raw mut head, &raw mut length) };
+    assert_eq!(done, 0);
+    head
+}
+
+/// Where the kernel writes on which processor a stopped thread runs.
+fn rseq(tid: i32) -> u64 {
+    const PTRACE_GET_RSEQ_CONFIGURATION: libc::c_uint = 0x420f;
+    let mut words = [u64::MAX; 3];
+    let room = ptr::without_provenance_mut::<libc::c_void>(size_of_val(&words));
+    // SAFETY: the kernel writes an address and four numbers of four bytes, no more than it is told there is room for.
+    let got = unsafe { libc::ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, room, words.as_mut_ptr()) };
+    assert_eq!(got, 24);
+    words[0]
+}
+
+#[test]
+fn nothing_of_the_thread_is_registered_for_the_child() {
+    let held = start(recipe(&["/bin/true"])).unwrap();
+    let tid = held.pid.as_raw_nonzero().get();
+    assert_ne!(robust_list(0), 0, "the C library has one for this thread, so there was something to inherit");
+    assert_eq!(robust_list(tid), 0);
+    ptrace::seize(tid).unwrap();
+    ptrace::interrupt(tid).unwrap();
+    assert_eq!(ptrace::wait(ptrace::Reap::Yes), Ok(ptrace::Stop::Interrupted { tid }));
+    assert_eq!(rseq(tid), 0);
+    ptrace::detach(tid).unwrap();
+    let (executed, end) = see_through(held);
     assert_eq!((executed, end.exit_status()), (Ok(()), Some(0)));
 }
