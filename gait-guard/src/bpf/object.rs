@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -201,7 +200,7 @@ impl Object {
             });
             loaded.flatten().collect::<Vec<(String, (OwnedFd, Kind))>>()
         };
-        let is_alone = programs.is_empty() || thread::available_parallelism().map_or(1, NonZero::get) == 1;
+        let is_alone = programs.is_empty() || processors() == 1;
         thread::scope(|scope| {
             let thread = || thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, some).ok();
             let other = if is_alone { None } else { thread() };
@@ -348,6 +347,11 @@ impl Object {
     pub(super) fn hash<K: Pod, V: Pod>(&self, map: &'static str) -> Result<HashMapOf<MapData, K, V>, BpfError> {
         self.map(map)?.try_into().map_err(map_error(map))
     }
+}
+
+/// On how many processors this thread may run. The standard library would look at quotas of control groups too: half a dozen files.
+fn processors() -> u32 {
+    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count())
 }
 
 fn this_thread() -> u32 {

@@ -13,7 +13,7 @@ mod watching;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use gait_core::journal::EngineName;
@@ -222,13 +222,14 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let options = settle::options(&request);
     let cache = Cache::below(&request.state);
     // Side by side, since each takes long; whatever comes first, nothing is left in the kernel if one of them fails.
-    let (mut report, prepared, loaded) = std::thread::scope(|scope| {
-        let loading = std::thread::Builder::new().name("gait-bpf".into()).spawn_scoped(scope, || probes::load(options));
-        let report = host::probe();
-        let prepared = Prepared::of(&request, path, &cache);
-        let loaded = loading.ok().and_then(|thread| thread.join().ok());
-        (report, prepared, loaded.unwrap_or_else(|| probes::load(options)))
-    });
+    let (sender, found) = mpsc::channel();
+    let load = move || sender.send(probes::load(options));
+    // Not joined: what it found is there before the thread has ended.
+    let _ = std::thread::Builder::new().name("gait-bpf".into()).spawn(load);
+    let mut report = host::probe();
+    let prepared = Prepared::of(&request, path, &cache);
+    // If there is no thread, or it panicked, which was reported by itself.
+    let loaded = found.recv().unwrap_or_else(|_| probes::load(options));
     let prepared = prepared?;
     let rules = prepared.rules;
     let (granted, image) =
