@@ -1,6 +1,6 @@
 //! Constants that user space writes into the object before it is loaded: offsets of kernel structures, and switches.
 //!
-//! `rustc` writes no CO-RE relocations. So every offset is a constant of `.rodata`, found in the running kernel's BTF and
+//! `rustc` writes no CO-RE relocations. So every offset is a constant of the instructions, found in the running kernel's BTF and
 //! set at load; the verifier sees it as a known number and keeps the types of pointers. A name here is the name of the
 //! symbol.
 

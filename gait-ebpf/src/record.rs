@@ -1,7 +1,7 @@
 //! Records: what the programs put into the ring.
 //!
-//! A record is a [`Header`] and `size` bytes of payload. The ring pads records to a few fixed sizes; what follows the
-//! payload means nothing.
+//! A record is a [`Header`] and `size` bytes of payload. Some are padded to one of a few fixed sizes; what else is in the
+//! ring means nothing.
 
 /// What a record says.
 pub mod kind {

@@ -62,9 +62,11 @@ pub fn normal(address: Address, opaque: impl Fn(u32) -> u32) -> Address {
     const MAPPED: u32 = 0xffff_u32.to_be();
     let [first, second, third, ip] = address.ip;
     let differs = first | second | (third ^ MAPPED) | (address.family ^ INET6);
-    // All ones if it stays as it is: of a number that is not 0, it or its negative is negative.
-    let kept = opaque((differs | opaque(differs.wrapping_neg())) >> 31).wrapping_neg();
-    let family = (address.family & kept) | (INET & !kept);
+    // 1 if it stays as it is: of a number that is not 0, it or its negative is negative.
+    let stays = opaque((differs | opaque(differs.wrapping_neg())) >> 31);
+    // And all ones. No mask of a constant, at which some kernels go both ways too.
+    let kept = stays.wrapping_neg();
+    let family = INET.wrapping_add(address.family.wrapping_sub(INET).wrapping_mul(stays));
     Address { ip: [(first & kept) | (ip & !kept), second & kept, third & kept, ip & kept], family, ..address }
 }
 
@@ -82,6 +84,19 @@ pub const fn is_mediated(kind: u32, protocol: u32) -> bool {
         DATAGRAM => protocol == 0 || protocol == UDP || protocol == ICMP || protocol == ICMP6,
         _ => false,
     }
+}
+
+/// [`is_mediated`] by one branch, see [`normal`].
+#[inline(always)]
+pub fn is_mediated_flatly(kind: u32, protocol: u32, opaque: impl Fn(u32) -> u32) -> bool {
+    // Bit by bit: which protocols there are of a stream, and of datagrams.
+    const STREAM: u64 = 1 << 6 | 1;
+    const DATAGRAM: u64 = 1 << 58 | 1 << 17 | 1 << 1 | 1;
+    let (first, second) = (opaque(kind & 1), opaque(kind >> 1 & 1));
+    let protocols = (STREAM * u64::from(first)) ^ (DATAGRAM * u64::from(second));
+    let is_other = opaque((protocols >> (protocol & 63)) as u32 & 1) ^ 1;
+    // Both bits of the kind, or one beyond them, or a protocol that has no bit.
+    is_other | opaque(first & second) | opaque(kind >> 2) | opaque(protocol >> 6) == 0
 }
 
 /// Whether a socket is of a kind that the filter lets the agent make: UNIX, the kernel's routes, and what is mediated.
@@ -122,6 +137,15 @@ mod tests {
             let mut bytes = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
             bytes[at] ^= 1;
             assert_eq!(normal(address(INET6, bytes)), address(INET6, bytes));
+        }
+    }
+
+    #[test]
+    fn sockets_are_told_apart_flatly_too() {
+        for kind in (0..20).chain([u32::MAX, 1 << 31 | 1]) {
+            for protocol in (0..300).chain([u32::MAX, 1 << 31, 1 << 31 | 6]) {
+                assert_eq!(is_mediated_flatly(kind, protocol, same), is_mediated(kind, protocol));
+            }
         }
     }
 

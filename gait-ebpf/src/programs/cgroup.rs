@@ -8,7 +8,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::btf_maps::HashMap;
 use aya_ebpf::macros::{btf_map, cgroup_sock, cgroup_sock_addr};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
-use gait_ebpf::record::{Address, counter, kind};
+use gait_ebpf::record::{Address, kind};
 use gait_ebpf::socket::{self, Expected, call};
 
 use crate::kernel;
@@ -49,11 +49,7 @@ fn judge(ctx: &SockAddrContext, which: u32, ip: [u32; 4], family: u32) -> i32 {
 
 #[inline(always)]
 fn refused(tid: u32, which: u32, seen: &Address) -> i32 {
-    ring::count(counter::DENIED);
-    let header = ring::header_of(tid, kind::ADDRESS, which, 0);
-    if !ring::put_address(header, seen) {
-        ring::count(counter::NO_ROOM);
-    }
+    ring::put_denied_address(ring::header_of(tid, kind::ADDRESS, which, 0), seen);
     REFUSE
 }
 
@@ -115,9 +111,14 @@ pub fn on_sock_create(ctx: SockContext) -> i32 {
     let family = field!(ctx.sock, family);
     let kind = field!(ctx.sock, type_);
     let protocol = field!(ctx.sock, protocol);
-    if socket::is_mediated(kind, protocol) {
+    if socket::is_mediated_flatly(kind, protocol, kernel::opaque) {
         return PASS;
     }
     let tid = kernel::number(kernel::current());
-    refused(tid, call::CREATE, &Address { ip: [0; 4], family, port: 0, socket: kind, protocol })
+    let zero = || kernel::zero() as u32;
+    refused(
+        tid,
+        call::CREATE,
+        &Address { ip: [zero(), zero(), zero(), zero()], family, port: 0, socket: kind, protocol },
+    )
 }

@@ -74,20 +74,17 @@ fn refused(scratch: &mut Scratch, folder: i32, name: u64) {
     let read = unsafe {
         h::bpf_probe_read_user_str((&raw mut scratch.path).cast(), ARGUMENT_BYTES as u32, name as *const c_void)
     };
-    if read > 0 && read <= ARGUMENT_BYTES as i64 {
-        // With the NUL at its end.
-        scratch.header.size = read as u32;
-    }
-    if !ring::put_front(scratch) {
-        ring::count(counter::NO_ROOM);
-    }
+    // With the NUL at its end; nothing where it can't be read.
+    let bytes = kernel::unless(kernel::failed(read), read as u64);
+    let is_recorded = bytes <= ARGUMENT_BYTES as u64 && ring::put_front(scratch, bytes, 0) == 0;
+    ring::count(if is_recorded { counter::RECORDED } else { counter::NO_ROOM });
     let of_folder = if folder == AT_FDCWD {
         // SAFETY: the current task, whose type the verifier knows.
         let places: *const c_void = unsafe { member(kernel::current(), &O_TASK_FS) };
         if places.is_null() { 0 } else { address_of(places, &O_FS_PWD) as u64 }
     } else {
         let (file, _) = file(folder as u32);
-        if file == 0 { 0 } else { file.wrapping_add(offset(&O_FILE_PATH)) }
+        if file == 0 { 0 } else { file.wrapping_add(constant(&O_FILE_PATH)) }
     };
     let mut place = NOTHING;
     if of_folder != 0 {
@@ -107,8 +104,8 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
     if scratch.shares != 0 {
         about |= open::SHARED;
     }
-    let inode = word(file.wrapping_add(offset(&O_FILE_INODE)));
-    let resolved = path::of_path(scratch, file.wrapping_add(offset(&O_FILE_PATH)), path::is_of_proc(inode));
+    let inode = word(file.wrapping_add(constant(&O_FILE_INODE)));
+    let resolved = path::of_path(scratch, file.wrapping_add(constant(&O_FILE_PATH)), path::is_of_proc(inode));
     let (place, owner) = (resolved.place, resolved.owner);
     let found = if file == 0 { Found::Unknown } else { resolved.found };
     if found == Found::Detached {
@@ -116,8 +113,8 @@ fn opened(scratch: &mut Scratch, number: u32) -> bool {
         // policy names. Where somebody else could have put it into the place of what was opened, that is a record.
         return about & open::SHARED == 0 || record(scratch, Op::Read as u32, FLOOR_UNRESOLVED, true, about, NOTHING);
     }
-    let mode = half(inode.wrapping_add(offset(&O_INODE_MODE))) & 0xffff;
-    if half(inode.wrapping_add(offset(&O_INODE_NLINK))) == 0 {
+    let mode = half(inode.wrapping_add(constant(&O_INODE_MODE))) & 0xffff;
+    if half(inode.wrapping_add(constant(&O_INODE_NLINK))) == 0 {
         about |= open::UNLINKED;
     }
     let op = if mode & TYPE_OF_MODE == FOLDER { Op::List } else { Op::Read } as u32;
@@ -171,9 +168,4 @@ fn file(number: u32) -> (u64, u64) {
         return (0, about);
     }
     (word(first.wrapping_add(u64::from(number) * 8)), about)
-}
-
-#[inline(always)]
-fn offset(of: &'static u32) -> u64 {
-    u64::from(constant(of))
 }

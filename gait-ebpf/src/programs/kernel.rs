@@ -1,4 +1,4 @@
-//! Reading the kernel's own structures: offsets from `.rodata`, and reads that the kernel checks.
+//! Reading the kernel's own structures: offsets that are set at load, and reads that the kernel checks.
 
 use core::arch::asm;
 use core::ffi::c_void;
@@ -9,7 +9,12 @@ use aya_ebpf::helpers::generated as h;
 
 macro_rules! constants {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr;)*) => {
-        $( $(#[$doc])* #[unsafe(no_mangle)] pub static $name: $type = $value; )*
+        $(
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            #[unsafe(link_section = ".rodata.immediate")]
+            pub static $name: $type = $value;
+        )*
     };
 }
 
@@ -68,11 +73,12 @@ constants! {
     SIMULATE: u32 = 0;
 }
 
-/// The value of a constant: read as volatile, since the compiler would take the one in the source.
+/// The value of a constant. The instruction that loads its address becomes one that loads the value, when the programs are loaded
+/// (gait-guard's `bpf/linked.rs`): no memory is read, and the verifier has half as much to follow. The compiler is not told, which would
+/// take the value in the source.
 #[inline(always)]
-pub fn constant(of: &'static u32) -> u32 {
-    // SAFETY: a static of this program.
-    unsafe { ptr::read_volatile(of) }
+pub fn constant(of: &'static u32) -> u64 {
+    opaque_word(ptr::from_ref(of) as u64)
 }
 
 /// The same number, of which the compiler knows nothing: it would make branches of what is calculated from it, and the verifier goes
@@ -84,13 +90,43 @@ pub fn opaque(mut value: u32) -> u32 {
     value
 }
 
-/// 0, of which the compiler knows nothing: it would write more than one by a loop over bytes, which the verifier goes round and round.
+/// [`opaque`] for eight bytes.
 #[inline(always)]
-pub fn zero() -> u64 {
-    let mut value = 0u64;
+pub fn opaque_word(mut value: u64) -> u64 {
     // SAFETY: no instruction at all.
     unsafe { asm!("/* {value} */", value = inout(reg) value, options(pure, nomem, nostack)) };
     value
+}
+
+/// 0, of which the compiler knows nothing: it would write more than one by a loop over bytes, which the verifier goes round and round.
+#[inline(always)]
+pub fn zero() -> u64 {
+    opaque_word(0)
+}
+
+/// 1 if a helper failed, else 0. No branch, as [`opaque`] says: what a helper returns is 0 or more, or the negative of an error.
+#[inline(always)]
+pub fn failed(result: i64) -> u64 {
+    opaque_word(result as u64 >> 63)
+}
+
+/// A number where `excluded` is 0, and 0 where it is 1.
+#[inline(always)]
+pub fn unless(excluded: u64, number: u64) -> u64 {
+    number & opaque_word(excluded.wrapping_sub(1))
+}
+
+/// The smaller of two numbers, the second a power of two. No branch, as [`opaque`] says; so the verifier learns no bound from it.
+#[inline(always)]
+pub fn at_most<const POWER: u64>(number: u64) -> u64 {
+    let is_more = is_any(number >> POWER.trailing_zeros());
+    unless(is_more, number) | is_more << POWER.trailing_zeros()
+}
+
+/// 1 if a number is not 0, else 0, without a branch: it or its negative is negative.
+#[inline(always)]
+pub fn is_any(number: u64) -> u64 {
+    opaque_word((number | opaque_word(number.wrapping_neg())) >> 63)
 }
 
 /// A member of a structure that the verifier knows the type of: a plain load.
@@ -122,10 +158,20 @@ pub unsafe fn typed_in<T: Copy>(base: *const c_void, outer: &'static u32, offset
 /// Zeros must be a `T`.
 #[inline(always)]
 pub unsafe fn member<T: Copy>(base: *const c_void, offset: &'static u32) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: as the caller says.
+    unsafe { read(address_of(base, offset)) }
+}
+
+/// What is at a kernel address, zeros where nothing can be read.
+///
+/// # Safety
+/// Zeros must be a `T`.
+#[inline(always)]
+unsafe fn read<T: Copy>(address: *const c_void) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper checks the address and writes the whole value, or zeros.
     unsafe {
-        h::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address_of(base, offset));
+        h::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address);
         value.assume_init()
     }
 }
@@ -139,19 +185,15 @@ pub fn address_of(base: *const c_void, offset: &'static u32) -> *const c_void {
 /// Eight bytes at a kernel address; 0 where nothing can be read.
 #[inline(always)]
 pub fn word(address: u64) -> u64 {
-    let mut value = 0u64;
-    // SAFETY: the helper checks the address and writes eight bytes to the stack.
-    unsafe { h::bpf_probe_read_kernel((&raw mut value).cast(), 8, address as *const c_void) };
-    value
+    // SAFETY: zeros are a number.
+    unsafe { read(address as *const c_void) }
 }
 
 /// Four bytes at a kernel address; 0 where nothing can be read.
 #[inline(always)]
 pub fn half(address: u64) -> u32 {
-    let mut value = 0u32;
-    // SAFETY: the helper checks the address and writes four bytes to the stack.
-    unsafe { h::bpf_probe_read_kernel((&raw mut value).cast(), 4, address as *const c_void) };
-    value
+    // SAFETY: as above.
+    unsafe { read(address as *const c_void) }
 }
 
 /// The task that runs.
@@ -166,24 +208,27 @@ pub fn current() -> *mut c_void {
 pub fn number(task: *const c_void) -> u32 {
     // SAFETY: `task` is a task that the verifier knows.
     let pid: u64 = unsafe { member(task, &O_TASK_THREAD_PID) };
-    let level = half(pid.wrapping_add(u64::from(constant(&O_PID_LEVEL))));
+    let level = half(pid.wrapping_add(constant(&O_PID_LEVEL)));
     // struct upid { int nr; struct pid_namespace *ns; }
-    half(pid.wrapping_add(u64::from(constant(&O_PID_NUMBERS))).wrapping_add(u64::from(level & 31) * 16))
+    half(pid.wrapping_add(constant(&O_PID_NUMBERS)).wrapping_add(u64::from(level & 31) * 16))
 }
 
 /// The number of the process that a task belongs to.
 #[inline(always)]
 pub fn process_number(task: *const c_void) -> u32 {
-    // SAFETY: as above; the leader has the type of a task.
-    let leader: *const c_void = unsafe { member(task, &O_TASK_LEADER) };
-    number(leader)
+    number(leader(task))
 }
 
-/// When the process of a task was started: nanoseconds since boot.
+/// The first thread of the process that a task belongs to: a task as well.
 #[inline(always)]
-pub fn process_start(task: *const c_void) -> u64 {
+pub fn leader(task: *const c_void) -> *const c_void {
     // SAFETY: as above.
-    let leader: *const c_void = unsafe { member(task, &O_TASK_LEADER) };
+    unsafe { member(task, &O_TASK_LEADER) }
+}
+
+/// When a process was started, of which this is the first thread: nanoseconds since boot.
+#[inline(always)]
+pub fn start(leader: *const c_void) -> u64 {
     // SAFETY: the leader has the type of a task.
     unsafe { member(leader, &O_TASK_START) }
 }

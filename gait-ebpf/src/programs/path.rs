@@ -5,6 +5,7 @@
 //! the work and takes the kernel's lock on renames, so it goes first ([`of_file`]).
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr;
 
 use aya_ebpf::helpers::generated as h;
@@ -13,7 +14,7 @@ use gait_ebpf::tables::PATH_BYTES;
 use crate::kernel::{
     O_DENTRY_NAME, O_DENTRY_PARENT, O_FILE_PATH, O_INODE_SB, O_MOUNT_MNT, O_MOUNT_NS, O_MOUNT_PARENT, O_MOUNT_POINT,
     O_NSPROXY_MNT, O_PATH_DENTRY, O_PATH_MNT, O_SB_MAGIC, O_TASK_NSPROXY, O_VFSMOUNT_ROOT, address_of, constant,
-    current, member, process_number, typed_in, word,
+    current, member, process_number, typed_in, unless, word, zero,
 };
 use crate::scope::Scratch;
 
@@ -53,49 +54,53 @@ struct Turn {
 
 /// `PROC_SUPER_MAGIC`
 pub const PROC_MAGIC: u64 = 0x9fa0;
+// One more than `Found` has them.
 const WHOLE: u32 = 1;
 const DETACHED: u32 = 2;
 const BROKEN: u32 = 3;
 const BYTES: u32 = PATH_BYTES as u32;
 
-/// Puts one component, or the step to the parent mount, before what is there.
-extern "C" fn component(_: u32, turn: *mut Turn) -> i64 {
+/// Puts one component, or the step to the parent mount, before what is there. `KNOWS_PROC`: what is on a procfs has words for its
+/// numbers, if [`Walk::is_proc`]; without that the verifier has a third less to look at.
+extern "C" fn component<const KNOWS_PROC: bool>(_: u32, turn: *mut Turn) -> i64 {
     // SAFETY: `bpf_loop` passes on what it was given.
     let Scratch { path, walk, .. } = unsafe { &mut *(*turn).scratch };
     let path = path.as_mut_ptr();
-    let offset = |of| u64::from(constant(of));
     if walk.dentry == walk.root {
-        let parent = word(walk.mount + offset(&O_MOUNT_PARENT));
+        let parent = word(walk.mount + constant(&O_MOUNT_PARENT));
         if parent == walk.mount || parent == 0 {
             walk.done = if parent == 0 { BROKEN } else { WHOLE };
             return 1;
         }
         walk.is_proc = 0;
-        walk.dentry = word(walk.mount + offset(&O_MOUNT_POINT));
+        walk.dentry = word(walk.mount + constant(&O_MOUNT_POINT));
         walk.mount = parent;
-        walk.root = word(parent + offset(&O_MOUNT_MNT) + offset(&O_VFSMOUNT_ROOT));
+        walk.root = word(parent + constant(&O_MOUNT_MNT) + constant(&O_VFSMOUNT_ROOT));
         return 0;
     }
-    let parent = word(walk.dentry + offset(&O_DENTRY_PARENT));
+    let parent = word(walk.dentry + constant(&O_DENTRY_PARENT));
     if parent == walk.dentry || parent == 0 {
         walk.done = DETACHED;
         return 1;
     }
     // struct qstr { u32 hash; u32 len; char *name; }
-    let mut name = [0u64; 2];
-    let source = (walk.dentry + offset(&O_DENTRY_NAME)) as *const c_void;
+    let mut name = MaybeUninit::<[u64; 2]>::uninit();
+    let source = (walk.dentry + constant(&O_DENTRY_NAME)) as *const c_void;
     // SAFETY: the helper checks the address and writes sixteen bytes to the stack.
     if unsafe { h::bpf_probe_read_kernel(name.as_mut_ptr().cast(), 16, source) } != 0 {
         walk.done = BROKEN;
         return 1;
     }
+    // SAFETY: written.
+    let name = unsafe { name.assume_init() };
     let length = (name[0] >> 32) as u32;
     let end = walk.at;
     if length == 0 || length > 255 || end < length + 1 || end > BYTES {
         walk.done = BROKEN;
         return 1;
     }
-    if walk.is_proc == 1
+    if KNOWS_PROC
+        && walk.is_proc == 1
         && let Some((word, letters)) = stable(walk, parent, name[1], length)
     {
         return put_word(path, walk, parent, word, letters);
@@ -162,7 +167,7 @@ fn stable(walk: &mut Walk, parent: u64, name: u64, length: u32) -> Option<(u32, 
         walk.owner = number;
         return Some(if number == walk.asker { (letters(b"self"), 4) } else { (letters(b"pid\0"), 3) });
     }
-    let above = word(parent + u64::from(constant(&O_DENTRY_NAME)) + 8);
+    let above = word(parent + constant(&O_DENTRY_NAME) + 8);
     let mut beginning = [0u8; 8];
     // SAFETY: eight bytes to the stack.
     unsafe { h::bpf_probe_read_kernel_str(beginning.as_mut_ptr().cast(), 8, above as *const c_void) };
@@ -257,7 +262,11 @@ pub struct Resolved {
 /// Both are addresses: nothing about their types is assumed. `is_proc`: they are of a procfs.
 #[inline(always)]
 pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_proc: bool) -> Resolved {
-    let packed = resolve_path(scratch, dentry, vfsmount, tail, u32::from(is_proc));
+    resolved(resolve_path(scratch, dentry, vfsmount, tail, u32::from(is_proc)))
+}
+
+#[inline(always)]
+fn resolved(packed: u64) -> Resolved {
     let found = match (packed >> 16) as u8 {
         0 => Found::Whole,
         1 => Found::Detached,
@@ -273,43 +282,62 @@ pub fn resolve(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_
 extern "C" fn resolve_path(scratch: *mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_proc: u32) -> u64 {
     // SAFETY: the verifier takes nothing but null or the whole structure.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return (Found::Unknown as u64) << 16 };
-    let root = word(vfsmount.wrapping_add(u64::from(constant(&O_VFSMOUNT_ROOT))));
-    let mount = vfsmount.wrapping_sub(u64::from(constant(&O_MOUNT_MNT)));
+    walk::<true>(scratch, dentry, vfsmount, tail, is_proc)
+}
+
+/// [`resolve_path`] in place.
+#[inline(always)]
+fn walk<const KNOWS_PROC: bool>(scratch: &mut Scratch, dentry: u64, vfsmount: u64, tail: u32, is_proc: u32) -> u64 {
+    let root = word(vfsmount.wrapping_add(constant(&O_VFSMOUNT_ROOT)));
+    let mount = vfsmount.wrapping_sub(constant(&O_MOUNT_MNT));
     scratch.walk = Walk {
         dentry,
         mount,
         root,
         at: BYTES.wrapping_sub(tail),
-        done: 0,
+        // Until it comes to an end.
+        done: BROKEN,
         is_proc,
-        owner: 0,
-        asker: if is_proc == 1 { process_number(current()) } else { 0 },
+        owner: zero() as u32,
+        asker: if KNOWS_PROC && is_proc == 1 { process_number(current()) } else { zero() as u32 },
     };
     let mut turn = Turn { scratch };
     // As many turns as a path can have components and mounts.
     // SAFETY: the callback takes what it is given.
-    unsafe { h::bpf_loop(BYTES, component as *mut c_void, (&raw mut turn).cast(), 0) };
+    unsafe { h::bpf_loop(BYTES, component::<KNOWS_PROC> as *mut c_void, (&raw mut turn).cast(), 0) };
     let walk = &scratch.walk;
-    let mut at = walk.at;
-    if at >= BYTES {
-        // The root itself.
-        at = BYTES - 1;
-        scratch.path[PATH_BYTES - 1] = b'/';
-    }
-    let found = match walk.done {
-        WHOLE => Found::Whole,
-        DETACHED => Found::Detached,
-        _ => Found::Unknown,
-    };
-    u64::from(at) | (found as u64) << 16 | u64::from(walk.owner) << 32
+    // 1: nothing was put there, so it is the root itself. No branch, at which the verifier would go both ways.
+    let is_root = u64::from(walk.at >> BYTES.trailing_zeros());
+    let last = &mut scratch.path[PATH_BYTES - 1];
+    *last = (unless(is_root, u64::from(*last)) | (is_root * u64::from(b'/'))) as u8;
+    let at = u64::from(walk.at).wrapping_sub(is_root) & u64::from(BYTES - 1);
+    at | u64::from(walk.done.wrapping_sub(1) & 3) << 16 | u64::from(walk.owner) << 32
 }
 
 /// [`resolve`] for the `struct path` at an address.
 #[inline(always)]
 pub fn of_path(scratch: &mut Scratch, path: u64, is_proc: bool) -> Resolved {
-    let dentry = word(path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
-    let mount = word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))));
+    let dentry = word(path.wrapping_add(constant(&O_PATH_DENTRY)));
+    let mount = word(path.wrapping_add(constant(&O_PATH_MNT)));
     resolve(scratch, dentry, mount, 0, is_proc)
+}
+
+/// [`of_path`] for what is named as it is, on a procfs too: its bytes, which are at the front, and its [`Found`] as a number.
+///
+/// What is walked is moved there. A record of it is one call then, of exactly its size: the verifier does not follow a start and a length
+/// that vary together. For what comes rarely.
+#[inline(always)]
+pub fn of_plain_path(scratch: &mut Scratch, path: u64) -> (u64, u64) {
+    let dentry = word(path.wrapping_add(constant(&O_PATH_DENTRY)));
+    let mount = word(path.wrapping_add(constant(&O_PATH_MNT)));
+    let packed = walk::<false>(scratch, dentry, mount, 0, 0);
+    let start = packed & u64::from(BYTES - 1);
+    let bytes = u64::from(BYTES) - start;
+    let path = scratch.path.as_mut_ptr();
+    // SAFETY: the helper writes at most the whole of the path's place. It copies from the first byte on, so that what overlaps is
+    // read before it is written.
+    unsafe { h::bpf_probe_read_kernel(path.cast(), bytes as u32, path.wrapping_add(start as usize).cast()) };
+    (bytes, packed >> 16 & 3)
 }
 
 /// Most bytes of a path that the kernel writes, with its NUL.
@@ -332,15 +360,14 @@ pub fn of_file(scratch: &mut Scratch, file: *const c_void, is_proc: bool) -> Res
 /// Has the kernel write a path, to where it is judged and recorded from.
 #[inline(always)]
 fn written(scratch: &mut Scratch, file: *const c_void, of_path: *const c_void) -> Option<Place> {
-    let offset = |of| u64::from(constant(of));
     if scratch.namespace == 0 {
         // SAFETY: the current task, whose type the verifier knows.
         let namespaces: u64 = unsafe { member(current(), &O_TASK_NSPROXY) };
-        scratch.namespace = word(namespaces.wrapping_add(offset(&O_NSPROXY_MNT)));
+        scratch.namespace = word(namespaces.wrapping_add(constant(&O_NSPROXY_MNT)));
     }
     // SAFETY: the mount of a file that the verifier knows.
-    let mount = unsafe { typed_in::<u64>(file, &O_FILE_PATH, &O_PATH_MNT) }.wrapping_sub(offset(&O_MOUNT_MNT));
-    if word(mount.wrapping_add(offset(&O_MOUNT_NS))) != scratch.namespace {
+    let mount = unsafe { typed_in::<u64>(file, &O_FILE_PATH, &O_PATH_MNT) }.wrapping_sub(constant(&O_MOUNT_MNT));
+    if word(mount.wrapping_add(constant(&O_MOUNT_NS))) != scratch.namespace {
         return None;
     }
     // SAFETY: the helper takes a path of an open file, and writes at most as many bytes as there are.
@@ -357,6 +384,6 @@ fn written(scratch: &mut Scratch, file: *const c_void, of_path: *const c_void) -
 /// Whether the inode at an address is on a procfs.
 #[inline(always)]
 pub fn is_of_proc(inode: u64) -> bool {
-    let block = word(inode.wrapping_add(u64::from(constant(&O_INODE_SB))));
-    word(block.wrapping_add(u64::from(constant(&O_SB_MAGIC)))) == PROC_MAGIC
+    let block = word(inode.wrapping_add(constant(&O_INODE_SB)));
+    word(block.wrapping_add(constant(&O_SB_MAGIC))) == PROC_MAGIC
 }

@@ -6,7 +6,7 @@ use core::ptr;
 use aya_ebpf::btf_maps::{PerCpuArray, RingBuf};
 use aya_ebpf::helpers::generated as h;
 use aya_ebpf::macros::btf_map;
-use gait_ebpf::record::{ARGUMENT_BYTES, AT_FRONT, Address, HEADER, Header, counter};
+use gait_ebpf::record::{AT_FRONT, Address, HEADER, Header, counter};
 use gait_ebpf::tables::PATH_BYTES;
 
 use crate::kernel;
@@ -73,13 +73,34 @@ pub fn header_of(tid: u32, kind: u32, op: u32, outcome: u32) -> Header {
 #[inline(always)]
 pub fn head(scratch: &mut Scratch, kind: u32, op: u32, outcome: u32, detail: u64, extra: u64) {
     if scratch.tid == 0 {
-        let task = kernel::current();
-        scratch.tgid = kernel::process_number(task);
-        scratch.tid = kernel::number(task);
+        identify(scratch);
     }
     // SAFETY: no arguments.
     let time = unsafe { h::bpf_ktime_get_boot_ns() };
     scratch.header = Header { kind, size: 0, time, tgid: scratch.tgid, tid: scratch.tid, outcome, op, detail, extra };
+}
+
+/// Asks for the numbers of the current task, whose memory `scratch` is.
+#[inline(always)]
+pub fn identify(scratch: &mut Scratch) {
+    let task = kernel::current();
+    scratch.tgid = kernel::process_number(task);
+    scratch.tid = kernel::number(task);
+}
+
+/// [`head`] where the numbers were asked for.
+#[inline(always)]
+pub fn head_of_known(scratch: &mut Scratch, kind: u32, extra: u64) {
+    // SAFETY: no arguments.
+    let time = unsafe { h::bpf_ktime_get_boot_ns() };
+    let (tgid, tid, detail) = (scratch.tgid, scratch.tid, kernel::zero());
+    scratch.header = Header { kind, size: 0, time, tgid, tid, outcome: 0, op: 0, detail, extra };
+}
+
+/// Writes a record without payload, or counts it as lost.
+#[inline(always)]
+pub fn put_or_lose(header: &Header) {
+    count(or_lost(written(ptr::from_ref(header).cast_mut().cast(), HEADER as u64, WAKES)));
 }
 
 /// Writes a record without payload. False: there was no room.
@@ -99,20 +120,16 @@ pub fn put_urgently(header: &Header) -> bool {
 /// Constant sizes, since the verifier does not follow a start and a length that vary together: the record of a path that was
 /// walked is the last 128, 256, 1,024 or 4,144 bytes that end with it, so its payload is at its end. What the kernel wrote is
 /// at the front.
-#[inline(always)]
-pub fn put_path(scratch: &mut Scratch, place: Place) -> bool {
-    counted(put_path_record(scratch, place.0, WAKES) != 0)
-}
-
-/// [`put_path`] without waking the reader each time, which looks by itself too: for what comes by the thousand. To wake it costs
-/// more than to write the record. But it is woken in time to have what many tasks wrote before there is no room for more.
+///
+/// The reader is not woken each time, and looks by itself too: this is for what comes by the thousand. To wake it costs more than to
+/// write the record. But it is woken in time to have what many tasks wrote before there is no room for more.
 #[inline(always)]
 pub fn put_path_quietly(scratch: &mut Scratch, place: Place) -> bool {
     let how = quietly(scratch);
     counted(put_path_record(scratch, place.0, how) != 0)
 }
 
-/// [`put_path`], and the reader is woken even if it has not caught up with what came quietly.
+/// [`put_path_quietly`], and the reader is woken even if it has not caught up with what came so.
 #[inline(always)]
 pub fn put_path_urgently(scratch: &mut Scratch, place: Place) -> bool {
     counted(put_path_record(scratch, place.0, URGENT) != 0)
@@ -183,29 +200,23 @@ struct AddressRecord {
     address: Address,
 }
 
-/// Writes a record whose payload is an address, which is always one of a denial. False: there was no room.
+/// Writes a record whose payload is an address, which is always one of a denial, and counts both.
 #[inline(always)]
-pub fn put_address(mut header: Header, address: &Address) -> bool {
+pub fn put_denied_address(mut header: Header, address: &Address) {
+    const { assert!(counter::RECORDED == 0) };
     header.size = size_of::<Address>() as u32;
     let record = AddressRecord { header, address: *address };
-    output_as(ptr::from_ref(&record).cast_mut().cast(), size_of::<AddressRecord>() as u64, URGENT)
+    let result = written(ptr::from_ref(&record).cast_mut().cast(), size_of::<AddressRecord>() as u64, URGENT);
+    count_each([counter::DENIED, kernel::failed(result) as u32 * counter::NO_ROOM]);
 }
 
-/// Writes a record whose header is that of `scratch`, and whose payload as many bytes of the path's place as it says, directly after
-/// the header: see [`gait_ebpf::record::kind::ARGUMENTS`]. False: there was no room.
+/// Writes a record whose header is that of `scratch`, and whose payload so many bytes of the path's place, directly after the header:
+/// see [`gait_ebpf::record::kind::ARGUMENTS`], or [`AT_FRONT`] as a flag beside the size. The verifier must know that `bytes` are no
+/// more than a path has. What the kernel says; not counted yet.
 #[inline(always)]
-pub fn put_front(scratch: &mut Scratch) -> bool {
-    const SHORT: usize = 256;
-    const MIDDLE: usize = 1024;
-    let place = (&raw mut scratch.header).cast::<u8>();
-    let length = scratch.header.size as usize;
-    if length <= SHORT - HEADER {
-        output(place, SHORT as u64)
-    } else if length <= MIDDLE - HEADER {
-        output(place, MIDDLE as u64)
-    } else {
-        output(place, (ARGUMENT_BYTES + HEADER) as u64)
-    }
+pub fn put_front(scratch: &mut Scratch, bytes: u64, flags: u32) -> i64 {
+    scratch.header.size = bytes as u32 | flags;
+    written((&raw mut scratch.header).cast(), bytes + HEADER as u64, WAKES)
 }
 
 #[inline(always)]
@@ -225,9 +236,22 @@ fn output_as(record: *mut u8, size: u64, how: u64) -> bool {
 
 #[inline(always)]
 fn output_uncounted(record: *mut u8, size: u64, how: u64) -> bool {
+    written(record, size, how) == 0
+}
+
+/// What the kernel says to a record: 0 if it is written.
+#[inline(always)]
+fn written(record: *mut u8, size: u64, how: u64) -> i64 {
     let ring = (&raw const RECORDS).cast_mut().cast::<c_void>();
     // SAFETY: `size` bytes of a value that the verifier knows.
-    unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, how) == 0 }
+    unsafe { h::bpf_ringbuf_output(ring, record.cast(), size, how) }
+}
+
+/// What a record is counted as: written, or lost.
+#[inline(always)]
+pub fn or_lost(result: i64) -> u32 {
+    const { assert!(counter::RECORDED == 0) };
+    kernel::failed(result) as u32 * counter::LOST
 }
 
 #[inline(always)]

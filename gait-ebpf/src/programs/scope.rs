@@ -28,7 +28,7 @@ pub struct Scratch {
     pub number: u32,
     /// 1: shared its descriptor table with another task at some time since it began to run its program.
     pub shares: u32,
-    /// Numbers of the process and the thread, 0 until they are asked for: an exec changes them.
+    /// Numbers of the process and the thread, 0 until they are asked for; an exec changes them.
     pub tgid: u32,
     /// See `tgid`.
     pub tid: u32,
@@ -101,27 +101,30 @@ pub fn has_number(number: u32) -> bool {
 /// Notes the number of a task of the tree, which may have had another one: an exec by a thread takes over that of its
 /// process.
 #[inline(always)]
-pub fn note(task: *mut c_void, number: u32) {
-    if let Some(scratch) = TASKS.get(task, false) {
-        if scratch.number == number {
-            return;
-        }
-        if scratch.number != 0 {
-            let _ = NUMBERS.remove(scratch.number);
-        }
-        if NUMBERS.insert(number, 1, 0).is_ok() {
-            scratch.number = number;
-        }
+pub fn note(scratch: &mut Scratch, number: u32) {
+    if scratch.number == number {
+        return;
     }
+    forget(scratch);
+    note_first(scratch, number);
+}
+
+/// [`note`] for a task that has none yet.
+#[inline(always)]
+pub fn note_first(scratch: &mut Scratch, number: u32) {
+    let value = 1u32;
+    let numbers = (&raw const NUMBERS).cast_mut().cast();
+    // SAFETY: a key and a value of the map's sizes.
+    let result = unsafe { h::bpf_map_update_elem(numbers, (&raw const number).cast(), (&raw const value).cast(), 0) };
+    scratch.number = kernel::unless(kernel::failed(result), u64::from(number)) as u32;
 }
 
 /// Forgets the number of the current task.
 #[inline(always)]
 pub fn forget(scratch: &mut Scratch) {
-    if scratch.number != 0 {
-        let _ = NUMBERS.remove(scratch.number);
-        scratch.number = 0;
-    }
+    // None has the number 0.
+    let _ = NUMBERS.remove(scratch.number);
+    scratch.number = 0;
 }
 
 /// Whether a task is of the tree.
@@ -150,30 +153,38 @@ pub fn is_heir(parent: *mut c_void) -> bool {
     unsafe { SEED.get(number) }.is_some()
 }
 
-/// Remembers that a task that was just made has the descriptor table of the one that made it: looked at later, the other
-/// could have ended.
+/// [`is_heir`] for a parent whose number is known; and whether it shares its descriptor table with its child is remembered of it:
+/// looked at later, the other could have ended.
 #[inline(always)]
-pub fn note_sharing(parent: *mut c_void, child: *mut c_void) {
+pub fn is_heir_that_shares(parent: *mut c_void, number: u32, shares: u32) -> bool {
+    if let Some(scratch) = TASKS.get(parent, false)
+        && scratch.member != 0
+    {
+        scratch.shares |= shares;
+        return true;
+    }
+    // SAFETY: as above.
+    unsafe { SEED.get(number) }.is_some()
+}
+
+/// 1 if a task that was just made has the descriptor table of the one that made it, else 0.
+#[inline(always)]
+pub fn is_sharing(parent: *mut c_void, child: *mut c_void) -> u32 {
     // SAFETY: arguments of the tracepoint, whose type the verifier knows.
     let (one, other): (u64, u64) = unsafe { (member(parent, &O_TASK_FILES), member(child, &O_TASK_FILES)) };
-    if one != other {
-        return;
-    }
-    for task in [parent, child] {
-        if let Some(scratch) = TASKS.get(task, false) {
-            scratch.shares = 1;
-        }
-    }
+    kernel::is_any(one ^ other) as u32 ^ 1
 }
 
 /// Makes `child` a member; false if there is no memory for it.
 #[inline(always)]
 pub fn adopt(child: *mut c_void) -> bool {
-    match TASKS.get(child, true) {
-        Some(scratch) => {
-            scratch.member = 1;
-            true
-        }
-        None => false,
-    }
+    adopted(child).is_some()
+}
+
+/// Makes `child` a member, whose memory this is; nothing if there is none for it.
+#[inline(always)]
+pub fn adopted(child: *mut c_void) -> Option<&'static mut Scratch> {
+    let scratch = TASKS.get(child, true)?;
+    scratch.member = 1;
+    Some(scratch)
 }

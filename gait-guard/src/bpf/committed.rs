@@ -67,6 +67,7 @@ pub enum Place {
 }
 
 // TYPES: the types of the object, as the kernel takes them. DIGEST: SHA-256 of the object, in hexadecimal. MAPS, CONSTANTS, PROGRAMS.
+// IMMEDIATES: names of constants of four bytes that are in no map but in the instructions, which name them by place among these.
 include!(concat!(env!("OUT_DIR"), "/committed.rs"));
 
 /// The program of this name.
@@ -100,6 +101,14 @@ mod tests {
             let value = MAPS[constant.map].constants.unwrap();
             assert!(constant.at + constant.bytes <= value.len(), "{}", constant.name);
         }
+    }
+
+    #[test]
+    fn immediate_constants_are_what_the_loader_sets() {
+        let mut offsets: Vec<&str> = gait_ebpf::config::OFFSETS.iter().map(|offset| offset.symbol).collect();
+        offsets.push("SIMULATE");
+        offsets.sort_unstable();
+        assert_eq!(IMMEDIATES, offsets);
     }
 
     #[test]

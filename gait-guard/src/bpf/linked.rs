@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::BpfError;
 use super::btf::Hooks;
-use super::committed::{CONSTANTS, Constant, MAPS, Map, Place, TYPES, program};
+use super::committed::{CONSTANTS, Constant, IMMEDIATES, MAPS, Map, Place, TYPES, program};
 use crate::sys::bpf::map::{self, Shape};
 use crate::sys::bpf::program::{self, Functions, Kind};
 
@@ -21,6 +21,9 @@ const LOAD_WIDE: u8 = 0x18;
 const PSEUDO_MAP_FD: u8 = 1;
 /// `BPF_PSEUDO_MAP_VALUE`: it is a place in the value of one.
 const PSEUDO_MAP_VALUE: u8 = 2;
+
+/// What is loaded is an immediate constant: a mark of `build.rs`, which no kernel takes.
+const IMMEDIATE: u8 = 15;
 
 /// What is changed in the object before it is loaded.
 #[derive(Debug, Default)]
@@ -37,6 +40,8 @@ pub struct Changes<'a> {
 pub struct Linked {
     /// In the order of [`MAPS`].
     maps: Vec<OwnedFd>,
+    /// In the order of [`IMMEDIATES`].
+    immediates: Vec<u32>,
     /// The object's own types.
     types: OwnedFd,
 }
@@ -84,7 +89,10 @@ impl Linked {
         let unfit = |what: String| BpfError::Load(what.into());
         let types = map::load_types(TYPES).map_err(|errno| BpfError::Load(Box::new(io::Error::from(errno))))?;
         for (name, bytes) in &changes.constants {
-            if !CONSTANTS.iter().any(|constant| constant.name == *name && constant.bytes == bytes.len()) {
+            let is_immediate = bytes.len() == size_of::<u32>() && IMMEDIATES.contains(name);
+            if !is_immediate
+                && !CONSTANTS.iter().any(|constant| constant.name == *name && constant.bytes == bytes.len())
+            {
                 return Err(unfit(format!("it has no constant `{name}` of {} bytes", bytes.len())));
             }
         }
@@ -94,7 +102,13 @@ impl Linked {
                 .map_err(|errno| BpfError::NoMap { map: map.name.to_owned(), cause: errno.into() })
         };
         let maps = MAPS.iter().enumerate().map(make).collect::<Result<_, _>>()?;
-        Ok(Self { maps, types })
+        let immediate = |name: &&str| {
+            let set = changes.constants.iter().find(|(of, _)| of == name);
+            let bytes = set.and_then(|(_, bytes)| bytes.first_chunk::<4>());
+            bytes.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or_else(|| unfit(format!("nobody has set `{name}`")))
+        };
+        let immediates = IMMEDIATES.iter().map(immediate).collect::<Result<_, _>>()?;
+        Ok(Self { maps, immediates, types })
     }
 
     /// A map.
@@ -102,14 +116,24 @@ impl Linked {
         MAPS.iter().zip(&self.maps).find(|(map, _)| map.name == name).map(|(_, fd)| fd.as_fd())
     }
 
-    /// Instructions that name the maps that were made.
+    /// Instructions that name the maps that were made, and have the constants that were set.
     fn instructions(&self, committed: &[u8]) -> Vec<[u8; 8]> {
         let mut instructions = committed.as_chunks::<8>().0.to_vec();
+        // By place, since `build.rs` made them so. A map that is not there has no descriptor, which no kernel takes, and neither does one
+        // take the mark of a constant.
         for [code, registers, _, _, named @ ..] in &mut instructions {
-            if *code == LOAD_WIDE && matches!(*registers >> 4, PSEUDO_MAP_FD | PSEUDO_MAP_VALUE) {
-                // By place, since `build.rs` made them so: one that is not there has no descriptor, which no kernel takes.
-                let map = self.maps.get(u32::from_ne_bytes(*named) as usize);
-                *named = map.map_or(-1, |map| map.as_raw_fd()).to_ne_bytes();
+            let place = u32::from_ne_bytes(*named) as usize;
+            match (*code, *registers >> 4) {
+                (LOAD_WIDE, PSEUDO_MAP_FD | PSEUDO_MAP_VALUE) => {
+                    *named = self.maps.get(place).map_or(-1, |map| map.as_raw_fd()).to_ne_bytes();
+                }
+                (LOAD_WIDE, IMMEDIATE) => {
+                    if let Some(value) = self.immediates.get(place) {
+                        *registers &= 0xf;
+                        *named = value.to_ne_bytes();
+                    }
+                }
+                _ => {}
             }
         }
         instructions
@@ -210,14 +234,25 @@ mod tests {
     #[test]
     fn instructions_name_maps_by_descriptor() {
         let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let linked = Linked { maps: vec![null(), null()], types: null() };
+        let linked = Linked { maps: vec![null(), null()], immediates: vec![7, 208], types: null() };
         let wide = |source: u8, named: i32| {
             let mut instruction = [LOAD_WIDE, source << 4 | 1, 0, 0, 0, 0, 0, 0];
             instruction[4..].copy_from_slice(&named.to_ne_bytes());
             instruction
         };
-        let committed =
-            [wide(PSEUDO_MAP_FD, 1), [0; 8], wide(PSEUDO_MAP_VALUE, 0), [0; 8], wide(0, 1), [0; 8], wide(1, 2)];
+        let committed = [
+            wide(PSEUDO_MAP_FD, 1),
+            [0; 8],
+            wide(PSEUDO_MAP_VALUE, 0),
+            [0; 8],
+            wide(0, 1),
+            [0; 8],
+            wide(IMMEDIATE, 1),
+            [0; 8],
+            wide(IMMEDIATE, 2),
+            [0; 8],
+            wide(1, 2),
+        ];
         let [first, second] = [0, 1].map(|place: usize| linked.maps[place].as_raw_fd());
         let named = [
             wide(PSEUDO_MAP_FD, second),
@@ -225,6 +260,10 @@ mod tests {
             wide(PSEUDO_MAP_VALUE, first),
             [0; 8],
             wide(0, 1),
+            [0; 8],
+            wide(0, 208),
+            [0; 8],
+            wide(IMMEDIATE, 2),
             [0; 8],
             wide(1, -1),
         ];

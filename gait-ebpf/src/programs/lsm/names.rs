@@ -23,14 +23,14 @@ const EXCHANGE: u32 = 2;
 /// The mount of the `struct path` at an address.
 #[inline(always)]
 fn mount_of(path: u64) -> u64 {
-    word(path.wrapping_add(u64::from(constant(&O_PATH_MNT))))
+    word(path.wrapping_add(constant(&O_PATH_MNT)))
 }
 
 /// Kind and permissions of what is at an entry, 0 for nothing.
 #[inline(always)]
 fn mode_of(dentry: u64) -> u32 {
-    let inode = word(dentry.wrapping_add(u64::from(constant(&O_DENTRY_INODE))));
-    half(inode.wrapping_add(u64::from(constant(&O_INODE_MODE)))) & 0xffff
+    let inode = word(dentry.wrapping_add(constant(&O_DENTRY_INODE)));
+    half(inode.wrapping_add(constant(&O_INODE_MODE))) & 0xffff
 }
 
 /// Decides an operation on an entry of a mount: 0 or an error.
@@ -84,8 +84,8 @@ entries! {
 pub fn path_link(ctx: LsmContext) -> i32 {
     let Some(scratch) = scope::mine() else { return 0 };
     let (old, new, mount) = (address_in(&ctx, 0), address_in(&ctx, 2), mount_of(address_in(&ctx, 1)));
-    let inode = word(old.wrapping_add(u64::from(constant(&O_DENTRY_INODE))));
-    let had_name = half(inode.wrapping_add(u64::from(constant(&O_INODE_NLINK)))) != 0;
+    let inode = word(old.wrapping_add(constant(&O_DENTRY_INODE)));
+    let had_name = half(inode.wrapping_add(constant(&O_INODE_NLINK))) != 0;
     if had_name && (decide(scratch, Op::Read, old, mount) != 0 || decide(scratch, Op::Link, old, mount) != 0) {
         return EACCES;
     }
@@ -126,8 +126,8 @@ fn moved(scratch: &mut Scratch, from: u64, old: u64, to: u64, new: u64) -> i32 {
 /// The inode of the `struct path` at an address.
 #[inline(always)]
 fn inode_of(of_path: u64) -> u64 {
-    let dentry = word(of_path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
-    word(dentry.wrapping_add(u64::from(constant(&O_DENTRY_INODE))))
+    let dentry = word(of_path.wrapping_add(constant(&O_PATH_DENTRY)));
+    word(dentry.wrapping_add(constant(&O_DENTRY_INODE)))
 }
 
 /// Decides an operation on the object at a `struct path`.
@@ -145,7 +145,7 @@ fn of_object(scratch: &mut Scratch, op: Op, of_path: u64, extra: u64) -> i32 {
 pub fn path_chmod(ctx: LsmContext) -> i32 {
     let Some(scratch) = scope::mine() else { return 0 };
     let (of_path, mode) = (address_in(&ctx, 0), address_in(&ctx, 1) as u32 & 0o7777);
-    let dentry = word(of_path.wrapping_add(u64::from(constant(&O_PATH_DENTRY))));
+    let dentry = word(of_path.wrapping_add(constant(&O_PATH_DENTRY)));
     if sets_id(mode) && mode_of(dentry) & TYPE == REGULAR {
         let resolved = path::of_path(scratch, of_path, false);
         return refuse(scratch, Op::Chmod, resolved.place, FLOOR_PRIVILEGE, u64::from(mode));

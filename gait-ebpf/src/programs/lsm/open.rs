@@ -116,9 +116,9 @@ fn temporary(scratch: &mut Scratch, of_path: u64, reads: bool) -> i32 {
         // SAFETY: the last bytes of the path.
         unsafe { ptr::write_volatile(scratch.path.as_mut_ptr().add(PATH_BYTES - tail + index), *byte) };
     }
-    let dentry = word(of_path + u64::from(constant(&O_PATH_DENTRY)));
-    let folder = word(dentry + u64::from(constant(&O_DENTRY_PARENT)));
-    let mount = word(of_path + u64::from(constant(&O_PATH_MNT)));
+    let dentry = word(of_path + constant(&O_PATH_DENTRY));
+    let folder = word(dentry + constant(&O_DENTRY_PARENT));
+    let mount = word(of_path + constant(&O_PATH_MNT));
     let resolved = path::resolve(scratch, folder, mount, tail as u32, false);
     if let Some(answer) = stopped(scratch, Op::Create, resolved, 0) {
         return answer;
@@ -152,7 +152,7 @@ pub fn path_mknod(ctx: LsmContext) -> i32 {
     }
     let folder: *const c_void = ctx.arg(0);
     let dentry = address_in(&ctx, 1);
-    let mount = word(folder as u64 + u64::from(constant(&O_PATH_MNT)));
+    let mount = word(folder as u64 + constant(&O_PATH_MNT));
     let resolved = path::resolve(scratch, dentry, mount, 0, false);
     let extra = u64::from(mode);
     if matches!(resolved.found, Found::Detached) {

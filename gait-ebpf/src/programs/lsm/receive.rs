@@ -35,14 +35,14 @@ pub fn file_receive(ctx: LsmContext) -> i32 {
     // SAFETY: the verifier knows the argument.
     let (flags, mode, inode): (u32, u32, u64) =
         unsafe { (member(file, &O_FILE_FLAGS), member(file, &O_FILE_MODE), member(file, &O_FILE_INODE)) };
-    let number = word(inode.wrapping_add(u64::from(constant(&O_INODE_NUMBER))));
+    let number = word(inode.wrapping_add(constant(&O_INODE_NUMBER)));
     // SAFETY: only the supervisor changes the entry, and waits for this call.
     if let Some(given) = unsafe { GIVEN.get(kernel::number(kernel::current())) }
         && *given == number << 2 | u64::from(flags & ACCESS)
     {
         return 0;
     }
-    let kind = half(inode.wrapping_add(u64::from(constant(&O_INODE_MODE)))) & TYPE;
+    let kind = half(inode.wrapping_add(constant(&O_INODE_MODE))) & TYPE;
     let look = if kind == DIRECTORY { Op::List } else { Op::Read };
     let op = if mode & WRITE != 0 { Op::Write } else { look };
     let resolved = path::of_path(scratch, address_of(file, &O_FILE_PATH) as u64, path::is_of_proc(inode));
