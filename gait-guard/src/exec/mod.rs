@@ -223,7 +223,7 @@ pub fn exec(request: Request, wards: Wards, packing: &mut dyn FnMut(u64)) -> Res
     let cache = Cache::below(&request.state);
     // Side by side, since each takes long; whatever comes first, nothing is left in the kernel if one of them fails.
     let (sender, found) = mpsc::channel();
-    let load = move || sender.send(probes::load(options));
+    let load = move || drop(sender.send(probes::load(options)));
     // Not joined: what it found is there before the thread has ended.
     let _ = std::thread::Builder::new().name("gait-bpf".into()).spawn(load);
     let mut report = host::probe();
