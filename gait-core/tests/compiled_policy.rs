@@ -12,7 +12,7 @@ use gait_core::intent::{
     Args, Context, EndpointClass, Intent, IntentParts, IntentRequest, Provenance, Target, TargetKind,
 };
 use gait_core::name::name;
-use gait_core::policy::compile::{CompileError, CompiledPolicy, Kept, Kind, Limits, decode};
+use gait_core::policy::compile::{CompileError, CompiledPolicy, Kind, Limits, decode};
 use gait_core::policy::{Policy, Strictness, evaluate};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -291,11 +291,10 @@ fn check(document: &Value, subjects: &[Subject]) -> Result<usize, TestCaseError>
     let (context, kinds) = (context(), kinds());
     let compiled = CompiledPolicy::compile(&policy, &context, kinds.clone(), &Limits::default()).unwrap();
     let key = Sha256Hex::of(document.to_string());
-    let stored = compiled.store(&policy, &key).unwrap();
+    let stored = compiled.store(&key).unwrap();
     let again = decode(&stored.bytes, &key, &context, kinds.clone());
-    let kept = Kept { policy: policy.clone(), compiled: compiled.clone(), tables_sha256: stored.tables_sha256 };
-    prop_assert_eq!(again.as_ref(), Ok(&kept));
-    prop_assert_eq!(again.unwrap().compiled.table_bytes().unwrap(), compiled.table_bytes().unwrap());
+    prop_assert_eq!(again.as_ref(), Ok(&(compiled.clone(), stored.tables_sha256)));
+    prop_assert_eq!(again.unwrap().0.table_bytes().unwrap(), compiled.table_bytes().unwrap());
     let mut by_rule = 0;
     for Subject { kind, value, host: (host, port) } in subjects {
         let kind = &kinds[*kind];

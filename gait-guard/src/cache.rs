@@ -1,8 +1,7 @@
-//! Policies that are kept between runs with what they were compiled to, so that the same policy is read and compiled once:
-//! `$HOME/.gait/compiled/`.
+//! Compiled policies that are kept between runs, so that the same policy is compiled once: `$HOME/.gait/compiled/`.
 //!
 //! The folder is closed to agents as all of `.gait` is, and only what nobody else could have written is read. An entry is
-//! named by what it follows from, the program that compiled it included. Whatever is amiss with it, the policy is read and
+//! named by what it was compiled from, the program that compiled it included. Whatever is amiss with it, the policy is
 //! compiled anew: the cache saves time and changes no answer.
 
 use std::fs::File;
@@ -15,7 +14,7 @@ use gait_core::canonical::canonical_bytes;
 use gait_core::digest::{Hasher, Sha256Hex};
 use gait_core::intent::Context;
 use gait_core::policy::Policy;
-use gait_core::policy::compile::{CompileError, CompiledPolicy, DecodeError, Kept, Kind, Limits, Stored, decode};
+use gait_core::policy::compile::{CompileError, CompiledPolicy, DecodeError, Kind, Limits, Stored, decode};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, fstat, futimens, mkdirat, openat,
@@ -41,10 +40,12 @@ pub struct Cache {
     place: Option<(PathBuf, String)>,
 }
 
-/// Which policy is to be compiled, and for what.
+/// A policy to be compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The texts that the policy follows from: all of it, variables included.
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The texts that it follows from: all of it, variables included.
     pub texts: &'a [&'a [u8]],
     /// The context of the run.
     pub context: &'a Arc<Context>,
@@ -55,13 +56,11 @@ pub struct Question<'a> {
 /// A policy compiled now, or before.
 #[derive(Debug)]
 pub struct Compiled {
-    /// The policy.
-    pub policy: Policy,
-    /// Its tables.
-    pub tables: CompiledPolicy,
+    /// The tables.
+    pub policy: CompiledPolicy,
     /// Their SHA-256, if it is known already.
     pub tables_sha256: Option<Sha256Hex>,
-    /// Whether it was compiled before.
+    /// Whether they were compiled before.
     pub was_kept: bool,
 }
 
@@ -99,48 +98,39 @@ impl Cache {
         Self { place: program().ok().map(|program| (state.to_owned(), program)) }
     }
 
-    /// The policy that `read` gives, compiled; or what was kept of it, if that can be had.
+    /// The policy compiled, from what was kept of it if that can be had.
     ///
     /// # Errors
-    /// [`CompileError`], and those of `read`.
-    pub fn compile<E: From<CompileError>>(
-        &self,
-        question: Question<'_>,
-        read: impl FnOnce() -> Result<Policy, E>,
-    ) -> Result<Compiled, E> {
-        let Question { context, kinds, .. } = question;
-        let compile =
-            |policy: &Policy| CompiledPolicy::compile(policy, context, kinds.iter().cloned(), &Limits::default());
+    /// [`CompileError`]
+    pub fn compile(&self, question: Question<'_>) -> Result<Compiled, CompileError> {
+        let Question { policy, context, kinds, .. } = question;
+        let compile = || CompiledPolicy::compile(policy, context, kinds.iter().cloned(), &Limits::default());
         let Some((state, key)) =
             self.place.as_ref().and_then(|(state, program)| Some((state, key(program, &question)?)))
         else {
-            let policy = read()?;
-            return Ok(Compiled { tables: compile(&policy)?, policy, tables_sha256: None, was_kept: false });
+            return Ok(Compiled { policy: compile()?, tables_sha256: None, was_kept: false });
         };
         let folder = folder(state);
         let kept = folder.as_ref().map_err(ToString::to_string).and_then(|folder| {
-            let bytes = read_entry(folder, &key).map_err(|miss| miss.to_string())?;
+            let bytes = read(folder, &key).map_err(|miss| miss.to_string())?;
             decode(&bytes, &key, context, kinds.iter().cloned()).map_err(|error| error.to_string())
         });
         match kept {
-            Ok(Kept { policy, compiled: tables, tables_sha256 }) => {
-                debug_assert_eq!(Ok(&tables), compile(&policy).as_ref(), "what was kept is not what is compiled");
+            Ok((policy, tables_sha256)) => {
+                debug_assert_eq!(Ok(&policy), compile().as_ref(), "what was kept is not what is compiled");
                 debug!(entry = %key, "the policy was compiled before");
-                return Ok(Compiled { policy, tables, tables_sha256: Some(tables_sha256), was_kept: true });
+                return Ok(Compiled { policy, tables_sha256: Some(tables_sha256), was_kept: true });
             }
             Err(miss) => debug!(entry = %key, "the policy is compiled: {miss}"),
         }
-        let policy = read()?;
-        let tables = compile(&policy)?;
-        let stored = tables.store(&policy, &key).ok();
-        let tables_sha256 = stored.as_ref().map(|stored| stored.tables_sha256);
-        let compiled = Compiled { policy, tables, tables_sha256, was_kept: false };
+        let compiled = compile()?;
+        let stored = compiled.store(&key).ok();
         if let (Ok(folder), Some(stored)) = (&folder, &stored)
             && let Err(miss) = keep(folder, &key, stored, &compiled, &question)
         {
             debug!(entry = %key, "the compiled policy is not kept: {miss}");
         }
-        Ok(compiled)
+        Ok(Compiled { policy: compiled, tables_sha256: stored.map(|stored| stored.tables_sha256), was_kept: false })
     }
 }
 
@@ -151,7 +141,7 @@ fn program() -> io::Result<String> {
     Ok(format!("{} {} {} {} {times:?}", env!("CARGO_PKG_VERSION"), file.dev(), file.ino(), file.size()))
 }
 
-/// What names the entry: all that it follows from.
+/// What names the entry: all that the tables follow from.
 fn key(program: &str, question: &Question<'_>) -> Option<Sha256Hex> {
     let kinds: Vec<_> = question
         .kinds
@@ -187,7 +177,7 @@ fn is_ours(stat: &Stat, modes: u32) -> bool {
 }
 
 /// What is kept under `key`. It counts as used.
-fn read_entry(folder: impl AsFd, key: &Sha256Hex) -> Result<Vec<u8>, Miss> {
+fn read(folder: impl AsFd, key: &Sha256Hex) -> Result<Vec<u8>, Miss> {
     // A pipe in its place must not hold this up.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(folder, key.to_string(), flags, Mode::empty()) {
@@ -211,16 +201,16 @@ fn keep(
     folder: impl AsFd + Copy,
     key: &Sha256Hex,
     stored: &Stored,
-    compiled: &Compiled,
+    compiled: &CompiledPolicy,
     question: &Question<'_>,
 ) -> Result<(), Miss> {
     if stored.bytes.len() as u64 > MOST_BYTES {
         return Err(Miss::TooLarge);
     }
-    let again = decode(&stored.bytes, key, question.context, question.kinds.iter().cloned())?;
+    let (again, _) = decode(&stored.bytes, key, question.context, question.kinds.iter().cloned())?;
     // Its tables follow from what is kept of them.
-    let tables_sha256 = again.compiled.table_bytes().map(Sha256Hex::of).ok();
-    if again.policy != compiled.policy || again.compiled != compiled.tables || tables_sha256 != compiled.tables_sha256 {
+    let tables_sha256 = again.table_bytes().map(Sha256Hex::of).ok();
+    if again != *compiled || tables_sha256 != Some(stored.tables_sha256) {
         return Err(Miss::Inexact);
     }
     let mut random = [0; 8];
@@ -270,7 +260,7 @@ mod tests {
                           endpoint: {path_allowlist: ['/usr/**', '**/*.txt']}}\n";
 
     fn ask(cache: &Cache, text: &str, identity: &str) -> Compiled {
-        let read = || Ok::<_, CompileError>(Policy::parse(text, Strictness::Strict).unwrap());
+        let policy = Policy::parse(text, Strictness::Strict).unwrap();
         let context = Arc::new(Context {
             identity: identity.to_owned(),
             risk_class: "high".to_owned(),
@@ -278,17 +268,13 @@ mod tests {
             ..Context::default()
         });
         let (texts, kinds) = ([text.as_bytes()], kinds());
-        let question = Question { texts: &texts, context: &context, kinds: &kinds };
-        let mut was_read = false;
-        let compiled = cache.compile(question, || {
-            was_read = true;
-            read()
-        });
-        let (compiled, anew) = (compiled.unwrap(), Cache::none().compile(question, read).unwrap());
-        assert!(!anew.was_kept && was_read != compiled.was_kept);
-        assert_eq!((&compiled.policy, &compiled.tables), (&anew.policy, &anew.tables));
-        let tables = anew.tables.table_bytes().unwrap();
-        assert_eq!(compiled.tables.table_bytes().unwrap(), tables);
+        let question = Question { policy: &policy, texts: &texts, context: &context, kinds: &kinds };
+        let compiled = cache.compile(question).unwrap();
+        let anew = Cache::none().compile(question).unwrap();
+        assert!(!anew.was_kept);
+        assert_eq!(compiled.policy, anew.policy);
+        let tables = anew.policy.table_bytes().unwrap();
+        assert_eq!(compiled.policy.table_bytes().unwrap(), tables);
         assert!(compiled.tables_sha256.is_none_or(|sha256| sha256 == Sha256Hex::of(&tables)));
         compiled
     }

@@ -13,7 +13,6 @@ mod expand;
 mod explain;
 mod fault;
 pub mod inspect;
-mod kept;
 pub mod layout;
 mod model;
 mod normalize;

@@ -84,8 +84,7 @@ impl Policy {
 }
 
 /// `fail_closed`: an intent of these risk classes that lacks these fields is blocked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailClosed {
     /// Whether it applies at all.
     pub enabled: bool,
@@ -96,7 +95,7 @@ pub struct FailClosed {
 }
 
 /// A field that `fail_closed` can ask for, in the order of their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequiredField {
     /// At least one argument's provenance.
     ArgProvenance,
@@ -121,8 +120,7 @@ impl RequiredField {
 }
 
 /// One rule. Lists are sorted and unique; what the contract compares in lower case is lower case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// Trimmed, never empty, not necessarily unique.
     pub name: String,
@@ -159,8 +157,7 @@ pub struct Rule {
 }
 
 /// A place in a policy file, both counted from 1; columns count characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Line.
     pub line: usize,
@@ -175,9 +172,8 @@ impl fmt::Display for Position {
 }
 
 /// `match`: every list that is not empty must hold; within a list one value is enough.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of control 5.3, under the same names")]
-#[serde(deny_unknown_fields)]
 pub struct Match {
     pub tool_names: Vec<String>,
     pub risk_classes: Vec<String>,
@@ -196,8 +192,7 @@ pub struct Match {
 }
 
 /// `rate_limit` with a positive number of requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Requests per window.
     pub requests: i64,
@@ -208,8 +203,7 @@ pub struct RateLimit {
 }
 
 /// An active `dataflow` block.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataflow {
     /// Provenance sources that taint a call.
     pub tainted_sources: Vec<String>,
@@ -228,8 +222,7 @@ pub struct Dataflow {
 }
 
 /// An active `endpoint` block.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
     /// Paths that may be used; empty allows all.
     pub path_allowlist: Vec<PathPattern>,

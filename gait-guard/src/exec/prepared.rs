@@ -68,14 +68,12 @@ impl Prepared {
         let workspace = request.workspace.as_os_str().as_encoded_bytes();
         let translator = Translator::new(&request.identity, workspace, &request.risk_class)?;
         let variables = plan::variables(request, scratch.path());
-        let how = format!("{:?}", (request.strictness, &variables));
-        let texts = [request.policy_source.as_slice(), how.as_bytes()];
-        let rules = PolicyRules::kept(translator.context().clone(), &texts, cache, || {
-            let effective = Policy::parse_bytes(&request.policy_source, request.strictness)
-                .and_then(|policy| policy.expand(&variables));
-            effective.map_err(|cause| ExecError::Policy { path: request.policy_path.clone(), cause })
-        })?;
-        let policy_yaml = rules.policy().to_yaml().into_bytes();
+        let policy = Policy::parse_bytes(&request.policy_source, request.strictness);
+        let effective = policy.and_then(|policy| policy.expand(&variables));
+        let effective = effective.map_err(|cause| ExecError::Policy { path: request.policy_path.clone(), cause })?;
+        let policy_yaml = effective.to_yaml().into_bytes();
+        let texts = [request.policy_source.as_slice(), &policy_yaml];
+        let rules = PolicyRules::kept(effective, translator.context().clone(), &texts, cache)?;
         let passed = EnvironmentPlan { passed: environment.len() as u32, removed: withheld };
         let draft = plan::draft(request, &rules, &policy_yaml, &variables, passed)?;
         let command = Command::new(&request.command, environment, path)?;

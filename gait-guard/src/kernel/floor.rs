@@ -1,7 +1,6 @@
 //! The floor on paths as tables: what [`GuardedPaths`] refuses, the kernel refuses first.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::fmt::Write as _;
 
 use gait_core::intent::{EndpointClass, TargetKind};
@@ -39,11 +38,11 @@ pub(super) fn add(image: Image, setup: &Setup<'_>) -> Result<Image, BpfError> {
     let (closed, unchanged) = setup.paths.looked_after();
     let text = policy(&closed, &unchanged, &setup.paths.holders());
     let cannot = |what| BpfError::Floor { what };
+    let policy = Policy::parse(&text, Strictness::Strict).map_err(|error| cannot(error.to_string()))?;
     let kinds = [LOOK, CHANGE, MOVE];
-    let question = Question { texts: &[text.as_bytes()], context: setup.context, kinds: &kinds };
-    let read = || Ok::<_, Box<dyn Error>>(Policy::parse(&text, Strictness::Strict)?);
-    let compiled = setup.cache.compile(question, read).map_err(|error| cannot(error.to_string()))?;
-    image.with_floor(&compiled.tables, kinds)
+    let question = Question { policy: &policy, texts: &[text.as_bytes()], context: setup.context, kinds: &kinds };
+    let compiled = setup.cache.compile(question).map_err(|error| cannot(error.to_string()))?.policy;
+    image.with_floor(&compiled, kinds)
 }
 
 /// A policy that blocks looking at `closed`, changing `unchanged`, each at and below, and moving that or `holders`.

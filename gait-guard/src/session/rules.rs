@@ -31,24 +31,18 @@ impl PolicyRules {
     /// # Errors
     /// [`CompileError`] if the tables get too large.
     pub fn new(policy: Policy, context: Context) -> Result<Self, CompileError> {
-        Self::kept(context, &[], &Cache::none(), || Ok(policy))
+        Self::kept(policy, context, &[], &Cache::none())
     }
 
-    /// As [`PolicyRules::new`], for the policy that `read` gives, if `cache` does not have it already with its tables; `texts` are
-    /// those that it follows from.
+    /// As [`PolicyRules::new`], with tables that `cache` may have already; `texts` are those that `policy` follows from.
     ///
     /// # Errors
-    /// As [`PolicyRules::new`], and those of `read`.
-    pub fn kept<E: From<CompileError>>(
-        context: Context,
-        texts: &[&[u8]],
-        cache: &Cache,
-        read: impl FnOnce() -> Result<Policy, E>,
-    ) -> Result<Self, E> {
+    /// As [`PolicyRules::new`].
+    pub fn kept(policy: Policy, context: Context, texts: &[&[u8]], cache: &Cache) -> Result<Self, CompileError> {
         let context = Arc::new(context);
-        let question = Question { texts, context: &context, kinds: &kinds() };
-        let Compiled { policy, tables, tables_sha256, .. } = cache.compile(question, read)?;
-        Ok(Self { policy, context, compiled: Arc::new(tables), tables_sha256, later: Mutex::default() })
+        let question = Question { policy: &policy, texts, context: &context, kinds: &kinds() };
+        let Compiled { policy: compiled, tables_sha256, .. } = cache.compile(question)?;
+        Ok(Self { policy, context, compiled: Arc::new(compiled), tables_sha256, later: Mutex::default() })
     }
 
     /// The policy.

@@ -7,7 +7,7 @@ use crate::canonical::{CanonicalError, canonical_bytes};
 use crate::digest::Sha256Hex;
 use crate::intent::{EndpointClass, TargetKind};
 use crate::policy::evaluate::Decision;
-use crate::policy::model::{Policy, Verdict};
+use crate::policy::model::Verdict;
 
 /// What [`CompiledPolicy::table_bytes`] begin with.
 const TABLES: &[u8] = b"gait-tables-1\0";
@@ -19,9 +19,9 @@ pub(super) const STORED: &[u8] = b"gait-compiled-2\0";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// What [`decode`](super::decode) reads: `gait-compiled-2` and a zero byte, and the SHA-256 of all that follows. That is the
-    /// key; the SHA-256 of the tables; the policy as JSON; outcomes and kinds as in the tables; for each kind the number
-    /// of its prefixes and each; the number of tables and each in the form that is walked; and the joins as in
-    /// the tables. Texts come after their length; all numbers are 32 bits, little-endian.
+    /// key; the SHA-256 of the tables; outcomes and kinds as in the tables; for each kind the number of its prefixes and each; the
+    /// number of tables and each in the form that is walked; and the joins as in the tables. Texts come after
+    /// their length; all numbers are 32 bits, little-endian.
     pub bytes: Vec<u8>,
     /// The SHA-256 of the [`CompiledPolicy::table_bytes`].
     pub tables_sha256: Sha256Hex,
@@ -63,15 +63,14 @@ impl CompiledPolicy {
         canonical_bytes(&(outcomes, kinds))
     }
 
-    /// All that it consists of but its context and the names of its kinds, which whoever reads it has to know; and the
-    /// `policy` that it was compiled from. `key` says what that follows from.
+    /// All that it consists of but its context and the names of its kinds, which whoever reads it has to know. `key`
+    /// says what it was compiled from.
     ///
     /// # Errors
     /// As [`CompiledPolicy::table_bytes`].
-    pub fn store(&self, policy: &Policy, key: &Sha256Hex) -> Result<Stored, CanonicalError> {
+    pub fn store(&self, key: &Sha256Hex) -> Result<Stored, CanonicalError> {
         let tables_sha256 = Sha256Hex::of(self.table_bytes()?);
         let mut kept = [*key.as_bytes(), *tables_sha256.as_bytes()].concat();
-        put_text(&mut kept, &policy.to_kept());
         put_text(&mut kept, &self.records()?);
         for kind in &self.kinds {
             put(&mut kept, kind.prefixes.len());

@@ -33,7 +33,7 @@ use self::build::{Builder, undecidable};
 pub use self::bytes::Stored;
 use self::hash::FastMap;
 pub use self::kind::Kind;
-pub use self::read::{DecodeError, Kept, decode};
+pub use self::read::{DecodeError, decode};
 use self::table::Table;
 pub use self::tables_view::{Ask, Automata};
 use super::evaluate::Decision;

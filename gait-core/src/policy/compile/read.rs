@@ -14,7 +14,7 @@ use super::{CompiledKind, CompiledPolicy, Join, KindId, Shape};
 use crate::digest::Sha256Hex;
 use crate::intent::Context;
 use crate::policy::evaluate::Decision;
-use crate::policy::model::{Policy, Verdict};
+use crate::policy::model::Verdict;
 
 /// Bytes that are no compiled policy, or not the one asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,18 +32,8 @@ pub enum DecodeError {
 
 use DecodeError::Damaged;
 
-/// What is kept of a policy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
-    /// The policy.
-    pub policy: Policy,
-    /// What it was compiled to.
-    pub compiled: CompiledPolicy,
-    /// The SHA-256 of its [`CompiledPolicy::table_bytes`], as whoever kept it found it.
-    pub tables_sha256: Sha256Hex,
-}
-
-/// Reads what [`CompiledPolicy::store`] gave for `key`, with the `context` and the `kinds` that the policy was compiled with.
+/// Reads what [`CompiledPolicy::store`] gave for `key`, with the `context` and the `kinds` that it was compiled with. Gives
+/// the SHA-256 of its tables too, as whoever kept it found it.
 ///
 /// # Errors
 /// [`DecodeError`] for any other bytes, key or kinds.
@@ -52,7 +42,7 @@ pub fn decode(
     key: &Sha256Hex,
     context: &Arc<Context>,
     kinds: impl IntoIterator<Item = Kind>,
-) -> Result<Kept, DecodeError> {
+) -> Result<(CompiledPolicy, Sha256Hex), DecodeError> {
     let mut all = Reader(bytes.strip_prefix(STORED).ok_or(DecodeError::Foreign)?);
     let sum = Sha256Hex::from_bytes(*all.array()?);
     if Sha256Hex::of(all.0) != sum {
@@ -62,14 +52,13 @@ pub fn decode(
         return Err(DecodeError::OtherKey);
     }
     let tables_sha256 = Sha256Hex::from_bytes(*all.array()?);
-    let policy = Policy::read_kept(all.text()?).ok_or(Damaged("policy"))?;
     let records = serde_json::from_slice(all.text()?);
     let (outcomes, records): (Vec<OutcomeRecord>, Vec<KindRecord>) = records.map_err(|_| Damaged("outcomes"))?;
-    let mut compiled = CompiledPolicy::of_nothing(context);
-    compiled.outcomes = outcomes.into_iter().map(Decision::from).collect();
+    let mut result = CompiledPolicy::of_nothing(context);
+    result.outcomes = outcomes.into_iter().map(Decision::from).collect();
     let mut records = records.into_iter();
     for kind in kinds {
-        if compiled.ids.contains_key(&kind) {
+        if result.ids.contains_key(&kind) {
             continue;
         }
         let record = records.next().filter(|record| record.names(&kind)).ok_or(Damaged("kinds"))?;
@@ -77,20 +66,20 @@ pub fn decode(
         for _ in 0..all.number()? {
             prefixes.push(all.text()?.to_vec());
         }
-        compiled.ids.insert(kind.clone(), KindId(compiled.kinds.len() as u32));
-        compiled.kinds.push(CompiledKind { kind, shape: record.shape, prefixes });
+        result.ids.insert(kind.clone(), KindId(result.kinds.len() as u32));
+        result.kinds.push(CompiledKind { kind, shape: record.shape, prefixes });
     }
     for _ in 0..all.number()? {
-        compiled.tables.push(Table::read(&mut all)?);
+        result.tables.push(Table::read(&mut all)?);
     }
     for _ in 0..all.number()? {
         let length = all.number()?;
-        compiled.joins.push(all.numbers(length)?.collect());
+        result.joins.push(all.numbers(length)?.collect());
     }
-    if records.next().is_some() || !all.0.is_empty() || !compiled.is_whole() {
+    if records.next().is_some() || !all.0.is_empty() || !result.is_whole() {
         return Err(Damaged("tables"));
     }
-    Ok(Kept { policy, compiled, tables_sha256 })
+    Ok((result, tables_sha256))
 }
 
 impl CompiledPolicy {

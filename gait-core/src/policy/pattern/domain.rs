@@ -2,34 +2,19 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde::{Deserialize, Serialize};
-
 use super::glob::{Stars, literal_chars, parse_glob};
 use super::program::Program;
 use super::{Token, Validity};
 
 /// A pattern of `domain_allowlist` or `domain_denylist`: lower case, `*` for any run of characters. Copies share what was read,
 /// when it was first asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[derive(Clone, Debug)]
 pub struct DomainPattern(Arc<DomainText>);
 
 #[derive(Debug)]
 struct DomainText {
     text: String,
     program: OnceLock<Option<Program>>,
-}
-
-impl From<String> for DomainPattern {
-    fn from(text: String) -> Self {
-        Self(Arc::new(DomainText { text, program: OnceLock::new() }))
-    }
-}
-
-impl From<DomainPattern> for String {
-    fn from(pattern: DomainPattern) -> Self {
-        pattern.text().to_owned()
-    }
 }
 
 impl PartialEq for DomainPattern {
@@ -43,7 +28,7 @@ impl Eq for DomainPattern {}
 impl DomainPattern {
     /// A pattern from its text, which the policy has lower-cased. Every text is one.
     pub fn parse(text: &str) -> Self {
-        Self::from(text.to_owned())
+        Self(Arc::new(DomainText { text: text.to_owned(), program: OnceLock::new() }))
     }
 
     /// The pattern as normalised in the policy.

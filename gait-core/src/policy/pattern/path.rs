@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde::{Deserialize, Serialize};
-
 use super::clean::{clean_pattern, is_clean};
 use super::glob::{Stars, dialect_of, literal_chars, literal_tokens, parse_glob};
 use super::program::Program;
@@ -13,8 +11,7 @@ use super::{Dialect, Token, Validity};
 ///
 /// A policy has hundreds, of which a run asks few, and most of those are a path with or without `/**`: the others are read when
 /// they are first asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[derive(Clone, Debug)]
 pub struct PathPattern(Arc<PathText>);
 
 #[derive(Debug)]
@@ -43,19 +40,6 @@ struct ReadPath {
     programs: Vec<Program>,
 }
 
-impl From<String> for PathPattern {
-    fn from(text: String) -> Self {
-        let text = if text.trim().len() == text.len() { text } else { text.trim().to_owned() };
-        Self(Arc::new(PathText { form: Form::of(&text), text, read: OnceLock::new() }))
-    }
-}
-
-impl From<PathPattern> for String {
-    fn from(pattern: PathPattern) -> Self {
-        pattern.text().to_owned()
-    }
-}
-
 impl PartialEq for PathPattern {
     fn eq(&self, other: &Self) -> bool {
         self.text() == other.text()
@@ -67,7 +51,8 @@ impl Eq for PathPattern {}
 impl PathPattern {
     /// A pattern from its text, trimmed. Every text is one; see [`PathPattern::validity`].
     pub fn parse(text: &str) -> Self {
-        Self::from(text.trim().to_owned())
+        let text = text.trim();
+        Self(Arc::new(PathText { text: text.to_owned(), form: Form::of(text), read: OnceLock::new() }))
     }
 
     /// The pattern as written in the policy.
