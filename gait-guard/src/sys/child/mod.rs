@@ -186,8 +186,9 @@ pub fn start(recipe: Recipe<'_>) -> Result<Held, Failed> {
     let listener = match next_report(&reports, life.as_ref()) {
         Ok(Report::Listener(fd)) => fd,
         outcome => {
-            drop(report_writer);
+            // Before any descriptor of the table that it shares is closed: it might still write to its number.
             reap(pid);
+            drop(report_writer);
             give_back();
             return Err(failure_of(outcome));
         }
@@ -206,11 +207,13 @@ impl Held {
     pub fn release(self) -> Result<Released, Failed> {
         let at = |errno| Failed { step: Step::Descriptors, errno };
         rustix::io::write(&self.go, &[1]).map_err(at)?;
-        let outcome = next_report(&self.reports, self.life.as_ref());
-        drop(self.shared);
-        match outcome {
-            Ok(Report::Unshared) => Ok(Released { pid: self.pid, listener: self.listener, reports: self.reports }),
+        match next_report(&self.reports, self.life.as_ref()) {
+            Ok(Report::Unshared) => {
+                drop(self.shared);
+                Ok(Released { pid: self.pid, listener: self.listener, reports: self.reports })
+            }
             outcome => {
+                // As above.
                 reap(self.pid);
                 Err(failure_of(outcome))
             }
